@@ -1,0 +1,126 @@
+"""Settings of the command line and the local stack: the only module of this package that reads the environment.
+
+Values come from the process environment, else from `.env` in the repository, else from the development defaults
+documented in `.env.example`.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, AfterValidator(lambda port: _in_port_range(port))]
+
+
+def _in_port_range(port: int) -> int:
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{port} is no port: use 1 to 65535")
+    return port
+
+
+def find_root() -> Path:
+    """Return the repository's folder: `DP_ROOT`, else the checkout this package is installed from."""
+    given = os.environ.get("DP_ROOT")
+    return Path(given).resolve() if given else Path(__file__).resolve().parents[3]
+
+
+class StackSettings(BaseSettings):
+    """What `.env` says of the stack. Field names are the variables' names in lower case."""
+
+    model_config = SettingsConfigDict(env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True)
+
+    bind_address: str = "127.0.0.1"
+    dp_home: Path | None = None
+    log_level: str = "INFO"
+
+    postgres_port: Port = 5432
+    postgres_admin_user: str = "postgres"
+    postgres_admin_password: SecretStr = SecretStr("postgres")
+    postgres_airflow_password: SecretStr = SecretStr("airflow")
+    postgres_metadata_password: SecretStr = SecretStr("metadata")
+    postgres_superset_password: SecretStr = SecretStr("superset")
+    warehouse_loader_password: SecretStr = SecretStr("loader")
+    warehouse_transformer_password: SecretStr = SecretStr("transformer")
+    warehouse_reporter_password: SecretStr = SecretStr("reporter")
+
+    minio_port: Port = 9000
+    minio_console_port: Port = 9001
+    minio_root_user: str = "minio"
+    minio_root_password: SecretStr = SecretStr("minio123")
+
+    metadata_port: Port = 8000
+    metadata_api_key: SecretStr = SecretStr("")
+
+    airflow_port: Port = 8080
+    airflow_admin_user: str = "admin"
+    airflow_admin_password: SecretStr = SecretStr("admin")
+    airflow_parallelism: int = 4
+    airflow_fernet_key: SecretStr = SecretStr("")
+    airflow_jwt_secret: SecretStr = SecretStr("")
+
+    superset_port: Port = 8088
+    superset_admin_user: str = "admin"
+    superset_admin_password: SecretStr = SecretStr("admin")
+    superset_secret_key: SecretStr = SecretStr("")
+
+    @cached_property
+    def root(self) -> Path:
+        """The repository's folder."""
+        return find_root()
+
+    @cached_property
+    def home(self) -> Path:
+        """Where the local stack keeps data, logs and sockets."""
+        return (self.dp_home or self.root / ".dp").resolve()
+
+    @property
+    def loopback(self) -> str:
+        """The address that clients on this machine use, whatever the services bind to."""
+        return "127.0.0.1" if self.bind_address in ("0.0.0.0", "::") else self.bind_address  # noqa: S104
+
+    @property
+    def s3_endpoint(self) -> str:
+        """Address of the object store, with scheme."""
+        return f"http://{self.loopback}:{self.minio_port}"
+
+    @property
+    def metadata_url(self) -> str:
+        """Address of the metadata service, with scheme."""
+        return f"http://{self.loopback}:{self.metadata_port}"
+
+    @property
+    def airflow_url(self) -> str:
+        """Address of Airflow's api-server, with scheme."""
+        return f"http://{self.loopback}:{self.airflow_port}"
+
+    @property
+    def superset_url(self) -> str:
+        """Address of Superset, with scheme."""
+        return f"http://{self.loopback}:{self.superset_port}"
+
+    def password(self, role: str) -> str:
+        """Return the password of a database role: airflow, metadata, superset, loader, transformer or reporter."""
+        prefix = "warehouse" if role in ("loader", "transformer", "reporter") else "postgres"
+        secret: SecretStr = getattr(self, f"{prefix}_{role}_password")
+        return secret.get_secret_value()
+
+    def dsn(self, role: str, database: str | None = None, scheme: str = "postgresql") -> str:
+        """Return the URL of a role's database (warehouse for its three roles, else the one of the role's name)."""
+        from urllib.parse import quote
+
+        name = database or ("warehouse" if role in ("loader", "transformer", "reporter") else role)
+        return f"{scheme}://{role}:{quote(self.password(role), safe='')}@{self.loopback}:{self.postgres_port}/{name}"
+
+
+def load_settings() -> StackSettings:
+    """Read the settings of this repository.
+
+    Raises:
+        pydantic.ValidationError: a value can't be used; the message names the variable.
+    """
+    return StackSettings(_env_file=find_root() / ".env")  # type: ignore[call-arg]

@@ -1,0 +1,113 @@
+"""Fixtures that every package's tests share: real Postgres and S3 on free ports, in a scratch folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from dataplatform_cli.settings import StackSettings
+from dataplatform_cli.stack import postgres as postgres_server
+from dataplatform_cli.stack import s3 as s3_server
+
+
+def free_port() -> int:
+    """Return a TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def stack_settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
+    """Settings of a scratch stack: every port free, data in a folder of the test run."""
+    home = tmp_path_factory.mktemp("stack")
+    for folder in (home, *home.parents):  # the user who runs Postgres must be able to enter
+        if folder.stat().st_uid == os.geteuid() and folder != folder.parent:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    ports = {f"{name}_port": free_port() for name in ("postgres", "minio", "metadata", "airflow", "superset")}
+    return StackSettings(dp_home=home, metadata_api_key="test-key", **ports)
+
+
+def _stop(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
+    process.send_signal(how)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def postgres(stack_settings: StackSettings) -> Iterator[StackSettings]:
+    """A provisioned Postgres: use `postgres.dsn("loader")` and the like, or `admin_dsn`."""
+    cluster = postgres_server.locate(stack_settings)
+    postgres_server.create(stack_settings, cluster)
+    log = (stack_settings.home / "postgres.log").open("wb")
+    identity = {} if cluster.user is None else {"user": cluster.user, "group": cluster.user, "extra_groups": []}
+    if cluster.user == "nobody":
+        identity["group"] = "nogroup"
+    process = subprocess.Popen(cluster.command, stdout=log, stderr=log, cwd="/", **identity)  # type: ignore[call-overload]
+    try:
+        postgres_server.wait_until_ready(stack_settings)
+        postgres_server.provision(stack_settings)
+        yield stack_settings
+    finally:
+        _stop(process, signal.SIGINT)
+        log.close()
+
+
+@pytest.fixture(scope="session")
+def admin_dsn(postgres: StackSettings) -> str:
+    """URL of the scratch server's superuser, database postgres."""
+    password = postgres.postgres_admin_password.get_secret_value()
+    return f"postgresql://{postgres.postgres_admin_user}:{password}@127.0.0.1:{postgres.postgres_port}/postgres"
+
+
+@pytest.fixture
+def empty_database(admin_dsn: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a database of the test's own, owned by the superuser and dropped afterwards."""
+    name = f"test_{os.getpid()}_{abs(hash(request.node.nodeid)) % 10**10}"
+    with psycopg.connect(admin_dsn, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+        yield admin_dsn.rsplit("/", 1)[0] + f"/{name}"
+        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="session")
+def s3(stack_settings: StackSettings) -> Iterator[StackSettings]:
+    """A real S3 server with the buckets raw, staging and curated; `s3.s3_endpoint` is its address."""
+    server = s3_server.locate(stack_settings)
+    with (stack_settings.home / "s3.log").open("wb") as log:
+        process = subprocess.Popen(server.command, stdout=log, stderr=log, env={**os.environ, **server.environment})
+    try:
+        wait_for(lambda: _answers(stack_settings.minio_port), "the S3 server")
+        s3_server.make_buckets(stack_settings)
+        yield stack_settings
+    finally:
+        _stop(process, signal.SIGTERM)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(ready: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Return once `ready()` is true, or fail the test."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, f"{what} did not come up within {seconds:.0f} s"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The repository's folder."""
+    return Path(__file__).parent

@@ -1,0 +1,29 @@
+-- Schemas and grants of the database warehouse, one schema a layer. Run by a superuser; safe to repeat.
+--   loader       writes staging and audit
+--   transformer  reads staging, writes intermediate and curated, records check results in audit
+--   reporter     reads curated and audit
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+
+GRANT CONNECT ON DATABASE warehouse TO loader, transformer, reporter;
+GRANT TEMPORARY ON DATABASE warehouse TO loader, transformer;
+-- dbt asks for its schemas to exist, and makes those of a development target.
+GRANT CREATE ON DATABASE warehouse TO transformer;
+
+CREATE SCHEMA IF NOT EXISTS staging AUTHORIZATION loader;
+CREATE SCHEMA IF NOT EXISTS intermediate AUTHORIZATION transformer;
+CREATE SCHEMA IF NOT EXISTS curated AUTHORIZATION transformer;
+CREATE SCHEMA IF NOT EXISTS audit AUTHORIZATION loader;
+
+GRANT USAGE ON SCHEMA staging TO transformer;
+GRANT USAGE ON SCHEMA curated TO reporter;
+GRANT USAGE, CREATE ON SCHEMA audit TO transformer;
+GRANT USAGE ON SCHEMA audit TO reporter;
+
+GRANT SELECT ON ALL TABLES IN SCHEMA staging TO transformer;
+GRANT SELECT ON ALL TABLES IN SCHEMA audit TO transformer, reporter;
+GRANT SELECT ON ALL TABLES IN SCHEMA curated TO reporter;
+
+ALTER DEFAULT PRIVILEGES FOR ROLE loader IN SCHEMA staging GRANT SELECT ON TABLES TO transformer;
+ALTER DEFAULT PRIVILEGES FOR ROLE loader IN SCHEMA audit GRANT SELECT ON TABLES TO transformer, reporter;
+ALTER DEFAULT PRIVILEGES FOR ROLE transformer IN SCHEMA audit GRANT SELECT ON TABLES TO loader, reporter;
+ALTER DEFAULT PRIVILEGES FOR ROLE transformer IN SCHEMA curated GRANT SELECT ON TABLES TO reporter;
