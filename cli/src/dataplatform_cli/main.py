@@ -1,0 +1,174 @@
+"""The commands of `dp`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, ParamSpec
+
+import pydantic
+import typer
+from rich.table import Table
+
+from dataplatform_cli.display import err, out, print_error, start_display
+from dataplatform_cli.errors import PlatformError
+from dataplatform_cli.settings import StackSettings, find_root, load_settings
+from dataplatform_cli.setup import write_env
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    help="The data platform's command line: the local stack, the demo, and ingestion by hand.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
+Services = Annotated[
+    list[str] | None,
+    typer.Argument(help="postgres, s3, metadata, airflow, superset. All where none is named.", show_default=False),
+]
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn the errors that users can mend into a message and exit code 1, and Ctrl-C into 130."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            command(*args, **kwargs)
+        except PlatformError as error:
+            print_error(error)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            err.print("[yellow]interrupted[/]")
+            raise typer.Exit(130) from None
+
+    return run
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def settings_of_repository() -> StackSettings:
+    """Read `.env`, making it with development values on first use.
+
+    Raises:
+        PlatformError: a value in it can't be used.
+    """
+    root = find_root()
+    if not (root / ".env").exists():
+        err.print(f"[dim]no .env yet: wrote {write_env(root, production=False)} with development passwords[/]")
+    try:
+        return load_settings()
+    except pydantic.ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise PlatformError(f"a setting can't be used: {problems}", "mend it in .env or in the environment") from error
+
+
+@app.command()
+@reported
+def setup(
+    production: Annotated[bool, typer.Option(help="Generate every password, not only the machine secrets.")] = False,
+) -> None:
+    """Write .env with fresh secrets."""
+    path = write_env(find_root(), production)
+    out.print(f"wrote {path} ({'generated' if production else 'development'} passwords, fresh machine secrets)")
+
+
+@app.command()
+@reported
+def up(services: Services = None) -> None:
+    """Start services and all that they need, and wait until they answer."""
+    from dataplatform_cli.stack import lifecycle
+
+    settings = settings_of_repository()
+    with start_display() as watch:
+        lifecycle.up(settings, services or (), watch)
+
+
+@app.command()
+@reported
+def down(services: Services = None) -> None:
+    """Stop services and all that need them. Data stay."""
+    from dataplatform_cli.stack import lifecycle
+
+    stopped = lifecycle.down(settings_of_repository(), services or ())
+    out.print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+@reported
+def status(as_json: Json = False) -> None:
+    """Show each service: state, address, process and memory. Exit code 1 unless all are running."""
+    from dataplatform_cli.stack.status import status as stack_status
+
+    found = stack_status(settings_of_repository())
+    if as_json:
+        sys.stdout.write(json.dumps({"services": found}) + "\n")
+    else:
+        table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+        for column in ("service", "state", "address", "pid", "memory"):
+            table.add_column(column, justify="right" if column in ("pid", "memory") else "left")
+        colours = {"running": "green", "stopped": "dim", "starting": "yellow"}
+        for item in found:
+            state = f"[{colours.get(item['state'], 'red')}]{item['state']}[/]"
+            memory = f"{item['memory_mb']:.0f} MB" if item["pid"] else ""
+            table.add_row(item["name"], state, item["url"], str(item["pid"] or ""), memory)
+        out.print(table)
+        out.print(f"[dim]all together {sum(item['memory_mb'] for item in found):.0f} MB[/]")
+    if any(item["state"] != "running" for item in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+@reported
+def logs(
+    program: Annotated[str | None, typer.Argument(help="One program, for example airflow-scheduler.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many lines of each.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep on printing what comes.")] = False,
+) -> None:
+    """Show the services' logs."""
+    from dataplatform_cli.logs import show_logs
+
+    show_logs(settings_of_repository(), program, lines, follow)
+
+
+@app.command()
+@reported
+def doctor(as_json: Json = False) -> None:
+    """Check memory, disk, ports and versions; each finding with its cure."""
+    from dataplatform_cli.doctor import examine, print_findings
+
+    findings = examine(settings_of_repository())
+    if as_json:
+        sys.stdout.write(json.dumps({"findings": [finding.to_dict() for finding in findings]}) + "\n")
+    else:
+        print_findings(findings)
+    if any(finding.level == "stop" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+@reported
+def destroy(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Stop the stack and delete all its data and logs. `.env` stays."""
+    from dataplatform_cli.stack import lifecycle
+
+    settings = settings_of_repository()
+    if not yes:
+        typer.confirm(f"Delete all data of the stack in {settings.home}?", abort=True)
+    lifecycle.destroy(settings)
+    out.print(f"removed {settings.home}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,60 @@
+"""Write `.env` from `.env.example`, filling in what must not be the same on two machines."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from dataplatform_cli.errors import PlatformError
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _fernet_key() -> str:
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+
+MACHINE_SECRETS: dict[str, Callable[[], str]] = {
+    "METADATA_API_KEY": _token,
+    "AIRFLOW_FERNET_KEY": _fernet_key,
+    "AIRFLOW_JWT_SECRET": _token,
+    "SUPERSET_SECRET_KEY": _token,
+}
+"""Generated always: nobody types them."""
+
+
+def write_env(root: Path, production: bool) -> Path:
+    """Write `.env` (mode 0600) unless it is there.
+
+    Args:
+        root: The repository.
+        production: Generate the passwords too. Otherwise they are the development defaults of `.env.example`.
+
+    Raises:
+        PlatformError: there is a `.env` already; it is never overwritten, since the data are made with its passwords.
+    """
+    path = root / ".env"
+    if path.exists():
+        raise PlatformError(f"{path} is there already", "edit it, or move it away and run setup again")
+    lines = [_filled_in(line, production) for line in (root / ".env.example").read_text().splitlines()]
+    half = path.with_name(".env.new")
+    half.touch(mode=0o600)
+    half.write_text("\n".join(lines) + "\n")
+    half.rename(path)
+    return path
+
+
+def _filled_in(line: str, production: bool) -> str:
+    name, is_setting, _ = line.partition("=")
+    if not is_setting or line.startswith("#"):
+        return line
+    if name in MACHINE_SECRETS:
+        return f"{name}={MACHINE_SECRETS[name]()}"
+    if production and name.endswith("_PASSWORD"):
+        return f"{name}={secrets.token_urlsafe(18)}"
+    return line
