@@ -1,0 +1,23 @@
+with
+
+by_day as (
+
+    select
+        sale_date,
+        count(*) as sales,
+        sum(quantity) as quantity,
+        sum(total_amount) as revenue
+    from {{ ref('fct_sales') }}
+    group by sale_date
+
+)
+
+select
+    sale_date,
+    sales,
+    quantity,
+    revenue,
+    round(
+        avg(revenue) over (order by sale_date range between interval '6 days' preceding and current row), 2
+    ) as revenue_7_day_average
+from by_day

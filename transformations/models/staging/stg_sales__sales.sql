@@ -1,0 +1,12 @@
+select
+    sale_id,
+    sale_date,
+    customer_id,
+    product_id,
+    product_category,
+    quantity,
+    unit_price,
+    total_amount,
+    region,
+    updated_at
+from {{ source('sales', 'sales') }}
