@@ -1,0 +1,52 @@
+"""`python -m metadata_service`: wait for the database, migrate it, serve."""
+
+from __future__ import annotations
+
+import sys
+
+import structlog
+import uvicorn
+from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
+
+from metadata_service.app import create_app
+from metadata_service.database import make_engine, migrate, wait_until_ready
+from metadata_service.logs import configure_logging
+from metadata_service.settings import load_settings
+
+log = structlog.get_logger("metadata_service")
+
+
+def main() -> int:
+    """Run the service until it is told to stop; return 2 for settings that can't be used, 1 without a database."""
+    try:
+        settings = load_settings()
+    except ValidationError as error:
+        for fault in error.errors():
+            name = ".".join(map(str, fault["loc"])).upper()
+            message = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+            sys.stderr.write(f"metadata_service: {name}: {message}\n")
+        return 2
+    configure_logging(settings.log_level)
+    engine = make_engine(settings)
+    try:
+        wait_until_ready(engine, settings.database_wait_seconds)
+        migrate(engine)
+    except OperationalError as error:
+        log.error("database_unavailable", reason=str(error.orig).strip())
+        return 1
+    log.info("serving", host=settings.host, port=settings.port)
+    uvicorn.run(
+        create_app(settings, engine),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""The application: routes, middleware, error handlers and the state they share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy import Engine
+from sqlalchemy.orm import sessionmaker
+
+from metadata_service.metrics import Metrics
+from metadata_service.middleware import RequestContextMiddleware
+from metadata_service.problems import install_handlers
+from metadata_service.routers import datasets, events, pages, runs, system
+from metadata_service.settings import ServiceSettings
+
+DESCRIPTION = "Catalog, lineage, runs and quality of the data platform. Writes need the API key as a bearer token."
+
+
+def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
+    """Return the application on a database that is migrated already."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        engine.dispose()
+
+    app = FastAPI(title="Metadata service", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    app.state.settings = settings
+    app.state.sessions = sessionmaker(engine, expire_on_commit=False)
+    app.state.metrics = Metrics()
+    install_handlers(app)
+    for module in (system, events, datasets, runs, pages):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
+        )
+    app.add_middleware(RequestContextMiddleware, metrics=app.state.metrics)
+    return app

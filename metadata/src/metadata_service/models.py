@@ -1,0 +1,217 @@
+"""Tables of the metadata store.
+
+Every table but `event` can be rebuilt from it (for what arrived as OpenLineage) in any order: attributes that several
+events give carry the time of the event that won, so an older event that arrives later changes nothing newer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Declarative base: text is `text`, times carry their zone, dictionaries are `jsonb`."""
+
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
+        str: Text(),
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB(none_as_null=True),
+        list[dict[str, Any]]: JSONB(none_as_null=True),
+        list[str]: ARRAY(Text()),
+    }
+
+
+class Event(Base):
+    """An OpenLineage event as it came in; `digest` is the SHA-256 of its canonical JSON."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        Index("event_by_time", text("event_time DESC"), text("id DESC")),
+        Index("event_by_run", "run_id", postgresql_where=text("run_id IS NOT NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    kind: Mapped[str]
+    event_type: Mapped[str | None]
+    event_time: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    run_id: Mapped[str | None]
+    job_namespace: Mapped[str | None]
+    job_name: Mapped[str | None]
+    payload: Mapped[dict[str, Any]]
+
+
+class Dataset(Base):
+    """A table, file set or dashboard.
+
+    `declared` is what the catalog was told. Description, owner, domain, tags and fields are what results from it and
+    from the facets that lineage brought; see `metadata_service.services.projection`. `canonical_id` points to the
+    dataset of which this one is another name (OpenLineage symlinks, registered URIs).
+    """
+
+    __tablename__ = "dataset"
+    __table_args__ = (
+        UniqueConstraint("namespace", "name"),
+        Index("dataset_by_canonical", "canonical_id", postgresql_where=text("canonical_id IS NOT NULL")),
+        Index("dataset_by_uri", "uri", postgresql_where=text("uri IS NOT NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    namespace: Mapped[str]
+    name: Mapped[str]
+    uri: Mapped[str | None]
+    layer: Mapped[str | None]
+    type: Mapped[str]
+    description: Mapped[str | None]
+    owner: Mapped[str | None]
+    domain: Mapped[str | None]
+    tags: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    fields: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
+    declared: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    canonical_id: Mapped[UUID | None] = mapped_column(ForeignKey("dataset.id", ondelete="SET NULL"))
+    canonical_since: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Job(Base):
+    """A process that reads or writes datasets. `designed_at` is the time of its newest JobEvent with datasets."""
+
+    __tablename__ = "job"
+    __table_args__ = (UniqueConstraint("namespace", "name"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    namespace: Mapped[str]
+    name: Mapped[str]
+    designed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Run(Base):
+    """One execution of a job. `state_at` and the state's rank decide which event's state stands."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index("run_by_job", "job_id", "state", text("updated_at DESC"), text("id DESC")),
+        Index("run_by_time", text("updated_at DESC"), text("id DESC")),
+        Index("run_by_parent", "parent_run_id", postgresql_where=text("parent_run_id IS NOT NULL")),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"))
+    state: Mapped[str]
+    state_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    parent_run_id: Mapped[str | None]
+    root_run_id: Mapped[str | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class RunDataset(Base):
+    """A dataset that a run read (`input`) or wrote (`output`)."""
+
+    __tablename__ = "run_dataset"
+    __table_args__ = (Index("run_dataset_by_dataset", "dataset_id", "run_id"),)
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    direction: Mapped[str] = mapped_column(primary_key=True)
+    dataset_id: Mapped[UUID] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
+
+
+class JobDataset(Base):
+    """The current edges of a job: those of its latest completed run (`run`) and of its newest JobEvent (`design`)."""
+
+    __tablename__ = "job_dataset"
+    __table_args__ = (Index("job_dataset_by_dataset", "dataset_id", "direction"),)
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    direction: Mapped[str] = mapped_column(primary_key=True)
+    origin: Mapped[str] = mapped_column(primary_key=True)
+    dataset_id: Mapped[UUID] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+
+
+class ColumnEdge(Base):
+    """A column that flows into another, by a job's current run or design, or (no job) as a DatasetEvent says."""
+
+    __tablename__ = "column_edge"
+    __table_args__ = (
+        Index("column_edge_by_job", "job_id", "dataset_id"),
+        Index("column_edge_by_target", "dataset_id", "field"),
+        Index("column_edge_by_source", "input_dataset_id", "input_field"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    job_id: Mapped[UUID | None] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"))
+    dataset_id: Mapped[UUID] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    field: Mapped[str]
+    input_dataset_id: Mapped[UUID] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    input_field: Mapped[str]
+    type: Mapped[str | None]
+    subtype: Mapped[str | None]
+    description: Mapped[str | None]
+
+
+class Facet(Base):
+    """The newest value of a facet. `owner_type` is dataset, job, run, input or output; `owner_id` its id.
+
+    The owner of an input or output facet is `<run id or job id>/<dataset id>`.
+    """
+
+    __tablename__ = "facet"
+
+    owner_type: Mapped[str] = mapped_column(primary_key=True)
+    owner_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[dict[str, Any]]
+    event_time: Mapped[datetime]
+
+
+class QualityResult(Base):
+    """What a check measured. The id is derived from run, dataset, column, check and place in the list."""
+
+    __tablename__ = "quality_result"
+    __table_args__ = (
+        Index("quality_by_dataset", "dataset_id", text("checked_at DESC")),
+        Index("quality_by_run", "run_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    dataset_id: Mapped[UUID | None] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    check_name: Mapped[str]
+    column_name: Mapped[str | None]
+    ordinal: Mapped[int]
+    status: Mapped[str]
+    severity: Mapped[str]
+    measured: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    expected: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    message: Mapped[str | None]
+    sql: Mapped[str | None]
+    failed_rows: Mapped[int | None] = mapped_column(BigInteger)
+    sample: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    engine: Mapped[str | None]
+    checked_at: Mapped[datetime]
+    duration_seconds: Mapped[float | None] = mapped_column(Double)

@@ -1,0 +1,125 @@
+"""Errors as problem details (RFC 9457): every error the service answers has this shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One fault of the input: the field's path (`inputs.0.name`) and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class ProblemError(Exception):
+    """An error that becomes a problem document."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: Sequence[FieldError] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = headers
+
+
+class NotFoundError(ProblemError):
+    """404: there is no such thing."""
+
+    def __init__(self, what: str, key: object) -> None:
+        super().__init__(HTTPStatus.NOT_FOUND, f"There is no {what} {key}.")
+
+
+class UnprocessableError(ProblemError):
+    """422: the input can't be used; `errors` name the fields."""
+
+    def __init__(self, detail: str, errors: Sequence[FieldError]) -> None:
+        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors)
+
+    @classmethod
+    def from_validation(cls, detail: str, error: ValidationError | RequestValidationError) -> UnprocessableError:
+        """Make one of pydantic's errors."""
+        return cls(detail, [_field_error(item) for item in error.errors()])
+
+
+def _field_error(item: Any) -> FieldError:
+    location = [str(part) for part in item["loc"] if part not in ("body", "query", "path", "header")]
+    return FieldError(".".join(location), str(item["msg"]).removeprefix("Value error, "))
+
+
+def problem_response(request: Request, problem: ProblemError) -> JSONResponse:
+    """Return the problem document of an error."""
+    detail = problem.detail
+    if problem.errors:
+        detail += " " + "; ".join(f"{e.field or 'body'}: {e.message}" for e in problem.errors[:5]) + "."
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": detail,
+        "instance": request.url.path,
+        "request_id": request.scope.get("request_id"),
+    }
+    if problem.errors:
+        body["errors"] = [{"field": error.field, "message": error.message} for error in problem.errors]
+    return JSONResponse(body, problem.status, problem.headers, media_type="application/problem+json")
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Make every error of the application a problem document."""
+
+    @app.exception_handler(ProblemError)
+    async def on_problem(request: Request, error: ProblemError) -> JSONResponse:
+        return problem_response(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return problem_response(request, UnprocessableError.from_validation("The request is not valid.", error))
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers) if error.headers else None
+        return problem_response(request, ProblemError(error.status_code, str(error.detail), headers=headers))
+
+    @app.exception_handler(DataError)
+    @app.exception_handler(IntegrityError)
+    async def on_bad_data(request: Request, error: DataError) -> JSONResponse:
+        reason = str(error.orig).strip().splitlines()[0]
+        return problem_response(request, UnprocessableError(f"The store refused the data: {reason}", []))
+
+    @app.exception_handler(OperationalError)
+    @app.exception_handler(InterfaceError)
+    @app.exception_handler(PoolTimeoutError)
+    async def on_database_away(request: Request, error: Exception) -> JSONResponse:
+        log.warning("database_unavailable", reason=str(error).strip().splitlines()[0])
+        problem = ProblemError(
+            HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer; try again.", headers={"Retry-After": "5"}
+        )
+        return problem_response(request, problem)
+
+    @app.exception_handler(Exception)
+    async def on_bug(request: Request, error: Exception) -> JSONResponse:
+        log.error("unhandled_error", path=request.url.path, exc_info=error)
+        problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed; its log has the request id.")
+        return problem_response(request, problem)

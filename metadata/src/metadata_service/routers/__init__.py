@@ -1,0 +1,1 @@
+"""HTTP routes: they read the request, call one service and shape the answer."""

@@ -1,0 +1,86 @@
+"""Datasets, their lineage, quality and runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from metadata_service.dependencies import DbSession, PageOf, writer
+from metadata_service.repositories.datasets import DatasetFilter
+from metadata_service.schemas import (
+    DatasetDetail,
+    DatasetIn,
+    DatasetLineage,
+    DatasetOut,
+    DatasetQuality,
+    DatasetRunOut,
+    DatasetUpdate,
+    LineageGraph,
+    Page,
+)
+from metadata_service.services import catalog, lineage, runs
+
+router = APIRouter(tags=["datasets"])
+
+
+@router.get("/datasets")
+def list_datasets(session: DbSession, paging: PageOf, wanted: Annotated[DatasetFilter, Depends()]) -> Page[DatasetOut]:
+    """List datasets, newest change first. `q`: words that name, namespace, description, owner or tags contain."""
+    return catalog.list_datasets(session, wanted, paging.limit, paging.offset)
+
+
+@router.post("/datasets", status_code=201, dependencies=[writer], responses={200: {"model": DatasetOut}})
+def register_dataset(session: DbSession, dataset: DatasetIn, response: Response) -> DatasetOut:
+    """Register a dataset (201) or change the fields that are given of a known one (200)."""
+    registered, new = catalog.register_dataset(session, dataset)
+    response.status_code = 201 if new else 200
+    return registered
+
+
+@router.get("/datasets/{dataset_id}")
+def get_dataset(session: DbSession, dataset_id: UUID) -> DatasetDetail:
+    """Return a dataset with its facets and other names."""
+    return catalog.describe_dataset(session, dataset_id)
+
+
+@router.put("/datasets/{dataset_id}", dependencies=[writer])
+def replace_dataset(session: DbSession, dataset_id: UUID, dataset: DatasetUpdate) -> DatasetOut:
+    """Replace what is declared of a dataset."""
+    return catalog.replace_dataset(session, dataset_id, dataset)
+
+
+@router.delete("/datasets/{dataset_id}", status_code=204, dependencies=[writer])
+def delete_dataset(session: DbSession, dataset_id: UUID) -> None:
+    """Forget a dataset. A later event that names it brings it back."""
+    catalog.delete_dataset(session, dataset_id)
+
+
+@router.get("/datasets/{dataset_id}/lineage")
+def get_lineage(
+    session: DbSession,
+    dataset_id: UUID,
+    direction: Literal["both", "upstream", "downstream"] = "both",
+    depth: Annotated[int, Query(ge=0, le=100, description="Hops from dataset to dataset.")] = 20,
+) -> DatasetLineage:
+    """Return the graph around a dataset."""
+    return lineage.around_dataset(session, dataset_id, direction, depth)
+
+
+@router.get("/datasets/{dataset_id}/quality")
+def get_quality(session: DbSession, dataset_id: UUID, paging: PageOf) -> DatasetQuality:
+    """Return the newest result of each check, and a page of all results."""
+    return runs.describe_quality(session, dataset_id, paging.limit, paging.offset)
+
+
+@router.get("/datasets/{dataset_id}/runs")
+def list_runs_of_dataset(session: DbSession, dataset_id: UUID, paging: PageOf) -> Page[DatasetRunOut]:
+    """List the runs that read or wrote a dataset, newest first."""
+    return runs.list_runs_of_dataset(session, dataset_id, paging.limit, paging.offset)
+
+
+@router.get("/graph", tags=["lineage"])
+def get_graph(session: DbSession, limit: Annotated[int, Query(ge=1, le=5000)] = 2000) -> LineageGraph:
+    """Return the whole graph, at most `limit` edges of it."""
+    return lineage.everything(session, limit)

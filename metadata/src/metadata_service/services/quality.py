@@ -1,0 +1,124 @@
+"""Check results: posted ones and those in OpenLineage's dataQualityAssertions facet, in one shape."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from sqlalchemy.orm import Session
+
+from metadata_service.models import QualityResult
+from metadata_service.openlineage import EventDataset
+from metadata_service.repositories import datasets, jobs, quality, runs
+from metadata_service.repositories.runs import RunSeen
+from metadata_service.schemas import DqResultIn, DqSummary, QualityLevel, QualityState
+
+RESULT_NAMESPACE = UUID("6f1ad0a5-6d43-5e3a-8f0e-3d5d4d9c2f11")
+_SEVERITIES = {"warn": "warn", "warning": "warn", "critical": "critical"}
+
+
+def save_results(session: Session, run_id: str, results: list[DqResultIn], job: tuple[str, str] | None) -> DqSummary:
+    """Store the results of a run, which is made if it is unknown. The same results again change nothing."""
+    now = datetime.now(UTC)
+    job_id = jobs.upsert_jobs(session, {job: now})[job] if job else None
+    runs.upsert_runs(session, [RunSeen(run_id, now, job_id=job_id, job_is_hint=True)])
+    ids = datasets.upsert_datasets(
+        session, {(r.dataset.namespace, r.dataset.name): r.checked_at or now for r in results if r.dataset}
+    )
+    rows = []
+    for result in results:
+        values = result.model_dump(exclude={"check", "column", "dataset", "checked_at"})
+        values["dataset_id"] = ids[(result.dataset.namespace, result.dataset.name)] if result.dataset else None
+        values |= {"check_name": result.check, "column_name": result.column, "checked_at": result.checked_at or now}
+        rows.append(values)
+    quality.save_results(session, _identified(run_id, rows))
+    counts = Counter(result.status for result in results)
+    return DqSummary(
+        run_id=run_id,
+        received=len(results),
+        passed=counts["passed"],
+        failed=counts["failed"],
+        errors=counts["error"],
+        skipped=counts["skipped"],
+    )
+
+
+def save_assertions(
+    session: Session, run_id: str | None, dataset_id: UUID, dataset: EventDataset, at: datetime
+) -> None:
+    """Store the assertions of an event's dataset, whichever group of facets they came in."""
+    rows = []
+    for facets in (dataset.facets, dataset.input_facets, dataset.output_facets):
+        assertions = facets.get("dataQualityAssertions", {}).get("assertions")
+        for item in assertions if isinstance(assertions, list) else []:
+            if isinstance(item, dict) and isinstance(item.get("success"), bool) and item.get("assertion"):
+                rows.append(_assertion(item, dataset_id, at))
+    quality.save_results(session, _identified(run_id, rows))
+
+
+def _assertion(item: dict[str, Any], dataset_id: UUID, at: datetime) -> dict[str, Any]:
+    def text(key: str) -> str | None:
+        return str(item[key]) if item.get(key) else None
+
+    return {
+        "dataset_id": dataset_id,
+        "check_name": text("name") or text("assertion"),
+        "column_name": text("column"),
+        "status": "passed" if item["success"] else "failed",
+        "severity": _SEVERITIES.get(str(item.get("severity")).lower(), "error"),
+        "measured": item.get("actual"),
+        "expected": item.get("expected"),
+        "message": text("description"),
+        "sql": text("content"),
+        "failed_rows": None,
+        "sample": None,
+        "engine": "openlineage",
+        "checked_at": at,
+        "duration_seconds": None,
+    }
+
+
+def _identified(run_id: str | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give each result the id that makes posting it again harmless.
+
+    Checks of the same name, dataset and column are told apart by their place in the list.
+    """
+    places: Counter[tuple[object, ...]] = Counter()
+    for row in rows:
+        key = (row["dataset_id"], row["column_name"], row["check_name"])
+        row["run_id"], row["ordinal"] = run_id, places[key]
+        row["id"] = uuid5(RESULT_NAMESPACE, repr((run_id, *map(str, key), places[key])))
+        places[key] += 1
+    return rows
+
+
+def states(session: Session, dataset_ids: Iterable[UUID]) -> dict[UUID, QualityState]:
+    """Return the state of each dataset by the newest result of each of its checks."""
+    ids = list(dataset_ids)
+    latest = quality.latest_results(session, ids)
+    return {dataset_id: summarize(latest.get(dataset_id, [])) for dataset_id in ids}
+
+
+def summarize(results: list[QualityResult]) -> QualityState:
+    """Return the state that results make together: the worst of them."""
+    counts = Counter(result.status for result in results)
+    blocking = any(result.status == "failed" and result.severity != "warn" for result in results)
+    if blocking:
+        state: QualityLevel = "failing"
+    elif counts["error"]:
+        state = "error"
+    elif counts["failed"]:
+        state = "warning"
+    else:
+        state = "passing" if counts["passed"] else "unknown"
+    return QualityState(
+        state=state,
+        passed=counts["passed"],
+        failed=counts["failed"],
+        errors=counts["error"],
+        skipped=counts["skipped"],
+        checked_at=max((result.checked_at for result in results), default=None),
+    )
