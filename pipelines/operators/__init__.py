@@ -1,0 +1,53 @@
+"""The platform's operators and sensors: `from pipelines.operators import MinIOUploadOperator`.
+
+They are imported when asked for, so that a DAG file pays for what it uses only.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.operators.dbt import DbtBuildOperator
+    from pipelines.operators.ingestion import (
+        DiscoverFilesOperator,
+        LoadFilesOperator,
+        PrepareFilesOperator,
+        SettleFilesOperator,
+    )
+    from pipelines.operators.minio import MinIOFileSensorOperator, MinIOUploadOperator
+    from pipelines.operators.postgres import PostgresTableSensorOperator
+    from pipelines.operators.quality import DataQualityCheckOperator, GreatExpectationsOperator
+
+__all__ = [
+    "DataQualityCheckOperator",
+    "DbtBuildOperator",
+    "DiscoverFilesOperator",
+    "GreatExpectationsOperator",
+    "LoadFilesOperator",
+    "MinIOFileSensorOperator",
+    "MinIOUploadOperator",
+    "PostgresTableSensorOperator",
+    "PrepareFilesOperator",
+    "SettleFilesOperator",
+]
+
+_MODULES = {
+    "DbtBuildOperator": "dbt",
+    "DiscoverFilesOperator": "ingestion",
+    "LoadFilesOperator": "ingestion",
+    "PrepareFilesOperator": "ingestion",
+    "SettleFilesOperator": "ingestion",
+    "MinIOFileSensorOperator": "minio",
+    "MinIOUploadOperator": "minio",
+    "PostgresTableSensorOperator": "postgres",
+    "DataQualityCheckOperator": "quality",
+    "GreatExpectationsOperator": "quality",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,18 @@
+"""Checks as data: what to check, apart from how it is run."""
+
+from __future__ import annotations
+
+from data_quality.checks.declared import CheckFileError, checks_from_sql_files
+from data_quality.checks.from_contract import checks_from_contract
+from data_quality.checks.model import Check, CheckResult, Severity, Status, Threshold
+
+__all__ = [
+    "Check",
+    "CheckFileError",
+    "CheckResult",
+    "Severity",
+    "Status",
+    "Threshold",
+    "checks_from_contract",
+    "checks_from_sql_files",
+]

@@ -1,0 +1,157 @@
+"""The check model that every engine shares, and the one result model they all answer in."""
+
+from __future__ import annotations
+
+import datetime as dt
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+
+class Severity(StrEnum):
+    """What a failed check means: warn is noted, error fails the checking task, critical stops what comes after."""
+
+    WARN = "warn"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class Status(StrEnum):
+    """How a check ended. `error` is a check that could not be carried out, which says nothing about the data."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What the measured value is held against. Operators are ODCS's: mustBe, mustBeGreaterThan, mustBeBetween …"""
+
+    operator: str
+    value: Any
+
+    def holds(self, measured: Any) -> bool:
+        """Whether a measured value meets it. None (nothing could be measured) meets none."""
+        if measured is None:
+            return False
+        return _OPERATORS[self.operator](measured, self.value)
+
+    def __str__(self) -> str:
+        return f"{_SYMBOLS[self.operator]} {self.value}"
+
+
+def _between(measured: Any, bounds: Any) -> bool:
+    low, high = bounds
+    return bool(low <= measured <= high)
+
+
+_OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "mustBe": operator.eq,
+    "mustNotBe": operator.ne,
+    "mustBeGreaterThan": operator.gt,
+    "mustBeGreaterOrEqualTo": operator.ge,
+    "mustBeLessThan": operator.lt,
+    "mustBeLessOrEqualTo": operator.le,
+    "mustBeBetween": _between,
+    "mustNotBeBetween": lambda measured, bounds: not _between(measured, bounds),
+}
+_SYMBOLS = {
+    "mustBe": "=",
+    "mustNotBe": "≠",
+    "mustBeGreaterThan": ">",
+    "mustBeGreaterOrEqualTo": "≥",
+    "mustBeLessThan": "<",
+    "mustBeLessOrEqualTo": "≤",
+    "mustBeBetween": "between",
+    "mustNotBeBetween": "not between",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that has to hold of a table.
+
+    Exactly one of `expression` and `query` says what is measured.
+    """
+
+    name: str
+    schema: str
+    table: str
+    threshold: Threshold
+    severity: Severity = Severity.ERROR
+    column: str | None = None
+    dimension: str | None = None
+    description: str = ""
+    expression: str | None = None
+    """An SQL aggregate over the table: all of a table's are measured in one scan."""
+    query: str | None = None
+    """A query whose single value is measured."""
+    failing: str | None = None
+    """A query for the rows that break the rule, for the sample."""
+
+    @property
+    def dataset(self) -> str:
+        """Schema and table with a dot between."""
+        return f"{self.schema}.{self.table}"
+
+    @property
+    def sql(self) -> str:
+        """What is measured, as one statement."""
+        return self.query or f'SELECT {self.expression} FROM "{self.schema}"."{self.table}"'
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How one check ended, whatever engine ran it."""
+
+    check: str
+    dataset: str
+    status: Status
+    severity: Severity
+    engine: str
+    column: str | None = None
+    dimension: str | None = None
+    measured: Any = None
+    expected: str | None = None
+    message: str | None = None
+    sql: str | None = None
+    failed_rows: int | None = None
+    sample: list[dict[str, Any]] = field(default_factory=list)
+    checked_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    duration_seconds: float = 0.0
+
+    @property
+    def stops(self) -> bool:
+        """Whether what comes after has to wait: a critical check that failed or could not be carried out."""
+        return self.severity is Severity.CRITICAL and self.status in (Status.FAILED, Status.ERROR)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result with JSON values only."""
+        return {name: _json_value(value) for name, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        told = f"{self.status.upper()} {self.dataset} {self.check} ({self.severity})"
+        if self.status is Status.PASSED:
+            return f"{told}: {self.measured}"
+        if self.status is Status.FAILED:
+            return f"{told}: measured {self.measured}, expected {self.expected}"
+        return f"{told}: {self.message}"
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _json_value(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_value(item) for item in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, StrEnum):
+        return value.value
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)

@@ -1,0 +1,1 @@
+"""Engines that carry out checks and suites, each answering in CheckResults."""

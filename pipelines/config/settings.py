@@ -1,0 +1,50 @@
+"""Settings of the pipelines: the only module of this package that reads the environment.
+
+Addresses of databases and buckets are not here: pipelines name Airflow connections (connections.yaml).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
+
+class Settings(BaseSettings):
+    """Where the repository's parts are, and where the platform's own services answer."""
+
+    platform_root: Path = Path(__file__).resolve().parents[2]
+    platform_state_dir: Path = Path("/tmp/dataplatform")  # noqa: S108 - only where the stack sets none
+    contracts_dir: Path | None = None
+    metadata_url: str = "http://127.0.0.1:8000"
+    metadata_api_key: SecretStr = SecretStr("")
+    superset_url: str = "http://127.0.0.1:8088"
+    airflow_url: str = "http://127.0.0.1:8080"
+
+    @property
+    def contracts(self) -> Path:
+        """Folder of the data contracts."""
+        return self.contracts_dir or self.platform_root / "data-quality" / "contracts"
+
+    @property
+    def quality(self) -> Path:
+        """Folder of the SQL checks and Great Expectations suites."""
+        return self.platform_root / "data-quality"
+
+    @property
+    def transformations(self) -> Path:
+        """Folder of the dbt project."""
+        return self.platform_root / "transformations"
+
+    @property
+    def lineage_spool(self) -> Path:
+        """Folder of lineage events that could not be delivered yet."""
+        return self.platform_state_dir / "lineage-spool"
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the settings, read once a process."""
+    return Settings()

@@ -1,0 +1,105 @@
+"""Build the curated layer with dbt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException
+
+from pipelines.config.settings import get_settings
+from pipelines.utils.connections import WAREHOUSE_TRANSFORMER, dbt_environment
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class DbtBuildOperator(BaseOperator):
+    """Run `dbt build`: models, tests, seeds and snapshots in the order of their dependencies.
+
+    A model whose tests fail keeps everything below it from being built. Each model and test is a run of its own in
+    lineage, below this task's.
+
+    Example:
+        DbtBuildOperator(task_id="dbt_build", select="fct_sales+")
+
+    Args:
+        select: dbt's selection; all where empty.
+        arguments: Further arguments of `dbt build`.
+        conn_id: Postgres connection of the role that builds.
+
+    Returns:
+        How many nodes ended with each status.
+
+    Raises:
+        AirflowException: a node failed; the message names each with what it said.
+    """
+
+    template_fields: Sequence[str] = ("select", "arguments")
+    ui_color = "#fce5cd"
+
+    def __init__(
+        self,
+        *,
+        select: str = "",
+        arguments: Sequence[str] = (),
+        conn_id: str = WAREHOUSE_TRANSFORMER,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.select, self.arguments, self.conn_id = select, list(arguments), conn_id
+
+    def execute(self, context: Context) -> dict[str, int]:
+        """Build, report lineage, and return the counts."""
+        from collections import Counter
+
+        from pipelines.transformation import BuildError, run_dbt
+
+        settings = get_settings()
+        target = settings.platform_state_dir / "dbt" / "target"
+        selection = ["--select", self.select] if self.select else []
+        try:
+            nodes = run_dbt(
+                ["build", *selection, *self.arguments],
+                project=settings.transformations,
+                target=target,
+                environment=self._environment(),
+                echo=self.log.info,
+            )
+        except BuildError as error:
+            raise AirflowException(str(error)) from error
+        finally:
+            self._report_lineage(context["ti"], target)
+        return dict(Counter(node.status for node in nodes))
+
+    def _environment(self) -> dict[str, str]:
+        return {**dbt_environment(self.conn_id), "SUPERSET_URL": get_settings().superset_url}
+
+    def _report_lineage(self, instance: Any, target: Path) -> None:
+        """Send the build's events. A build is not failed by its lineage."""
+        from airflow.providers.openlineage import conf
+        from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
+        from airflow.providers.openlineage.plugins.macros import lineage_job_name, lineage_run_id
+
+        from pipelines.transformation import lineage_events
+
+        if conf.is_disabled() or not (target / "run_results.json").exists():
+            return
+        settings = get_settings()
+        parent = (lineage_run_id(instance), conf.namespace(), lineage_job_name(instance))
+        try:
+            client = OpenLineageAdapter().get_or_create_openlineage_client()
+            for event in lineage_events(
+                project=settings.transformations,
+                target=target,
+                environment=self._environment(),
+                namespace="dbt",
+                dashboards=f"superset://{urlsplit(settings.superset_url).netloc}",
+                parent=parent,
+            ):
+                client.emit(event)
+        except Exception:
+            self.log.warning("the build's lineage could not be reported", exc_info=True)

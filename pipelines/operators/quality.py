@@ -1,0 +1,210 @@
+"""Quality checks as tasks: SQL checks and Great Expectations suites, recorded, and stopping what must not go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from pipelines.config.settings import get_settings
+from pipelines.utils.connections import WAREHOUSE_TRANSFORMER, warehouse_dsn, warehouse_namespace
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from airflow.sdk import Context
+
+    from data_quality.checks import Check, CheckResult
+
+
+class _CheckingOperator(BaseOperator):
+    """What both engines share: results go to audit.check_results and the metadata service, then they are judged."""
+
+    ui_color = "#ead1dc"
+
+    def __init__(self, *, conn_id: str = WAREHOUSE_TRANSFORMER, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+        self.results: list[CheckResult] = []
+
+    def run_checks(self, dsn: str) -> list[CheckResult]:
+        """Carry the checks out."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> dict[str, int]:
+        """Carry out, record, report and judge the checks; return how many ended how."""
+        from collections import Counter
+
+        dsn = warehouse_dsn(self.conn_id)
+        self.results = self.run_checks(dsn)
+        for result in self.results:
+            (self.log.info if result.status == "passed" else self.log.warning)("%s", result)
+        self._record(context, dsn)
+        self._judge()
+        return dict(Counter(result.status.value for result in self.results))
+
+    def _record(self, context: Context, dsn: str) -> None:
+        from airflow.providers.openlineage import conf
+        from airflow.providers.openlineage.plugins.macros import lineage_job_name, lineage_run_id
+
+        from data_quality import results
+
+        run_id = lineage_run_id(context["ti"])
+        results.record(self.results, run_id, dsn)
+        settings = get_settings()
+        try:
+            results.report(
+                self.results,
+                run_id=run_id,
+                job=(conf.namespace(), lineage_job_name(context["ti"])),
+                namespace=warehouse_namespace(self.conn_id),
+                database=dsn.rsplit("/", 1)[-1],
+                url=settings.metadata_url,
+                api_key=settings.metadata_api_key.get_secret_value(),
+            )
+        except Exception as error:  # the verdict does not depend on who hears of it; audit.check_results has it
+            self.log.warning("the metadata service did not take the results: %s", error)
+
+    def _judge(self) -> None:
+        bad = [result for result in self.results if result.status in ("failed", "error")]
+        critical = [str(result) for result in bad if result.stops]
+        if critical:
+            # No retry: the data will not be better in a minute.
+            raise AirflowFailException("critical checks failed, so the run stops here:\n" + "\n".join(critical))
+        errors = [str(result) for result in bad if result.severity == "error"]
+        if errors:
+            raise AirflowFailException("checks failed:\n" + "\n".join(errors))
+
+    def get_openlineage_facets_on_complete(self, _: Any) -> OperatorLineage:
+        """Name the tables that were checked, with the outcome of every check."""
+        return self._lineage()
+
+    def get_openlineage_facets_on_failure(self, _: Any) -> OperatorLineage:
+        """Name the same where a check failed."""
+        return self._lineage()
+
+    def _lineage(self) -> OperatorLineage:
+        from airflow.providers.openlineage.extractors import OperatorLineage
+        from openlineage.client.event_v2 import InputDataset
+        from openlineage.client.facet_v2 import data_quality_assertions_dataset as assertions
+
+        namespace, database = warehouse_namespace(self.conn_id), warehouse_dsn(self.conn_id).rsplit("/", 1)[-1]
+        inputs = []
+        for dataset in dict.fromkeys(result.dataset for result in self.results):
+            facet = assertions.DataQualityAssertionsDatasetFacet(
+                assertions=[
+                    assertions.Assertion(
+                        assertion=result.check, success=result.status == "passed", column=result.column
+                    )
+                    for result in self.results
+                    if result.dataset == dataset and result.status in ("passed", "failed")
+                ]
+            )
+            facets = {"dataQualityAssertions": facet}
+            inputs.append(InputDataset(namespace=namespace, name=f"{database}.{dataset}", inputFacets=facets))
+        return OperatorLineage(inputs=inputs)
+
+
+class DataQualityCheckOperator(_CheckingOperator):
+    """Carry out SQL checks: those of contracts, those of a folder of SQL files, and any given here.
+
+    A failed check of severity `warn` is noted; `error` and `critical` fail the task, without a retry.
+
+    Example:
+        DataQualityCheckOperator(
+            task_id="check_orders",
+            checks=[{"name": "orders_have_customers", "dataset": "staging.orders", "severity": "critical",
+                     "query": "SELECT count(*) FROM staging.orders WHERE customer_id IS NULL", "must_be": 0}],
+        )
+
+    Args:
+        checks: Checks, or dictionaries with name, dataset, query and must_be (0 where left out), severity, description.
+        contracts: Folder of data contracts whose quality rules are checked on the schema staging.
+        folder: Folder of SQL checks.
+        conn_id: Postgres connection of a role that reads the tables and writes audit.check_results.
+
+    Returns:
+        How many checks ended with each status.
+
+    Raises:
+        AirflowFailException: a check of severity error or critical failed; the message names each.
+    """
+
+    template_fields: Sequence[str] = ("checks", "contracts", "folder")
+
+    def __init__(
+        self,
+        *,
+        checks: Sequence[Check | Mapping[str, Any]] = (),
+        contracts: str | None = None,
+        folder: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.checks, self.contracts, self.folder = list(checks), contracts, folder
+
+    def run_checks(self, dsn: str) -> list[CheckResult]:
+        """Carry out the checks whose tables ingestion or dbt has made by now."""
+        from data_quality.checks import checks_from_contract, checks_from_sql_files
+        from data_quality.contract import load_contracts
+        from data_quality.runners.sql import run_checks
+
+        contracts = load_contracts(Path(self.contracts)).contracts if self.contracts else []
+        checks = [_check(item) for item in self.checks]
+        for contract in contracts:
+            checks.extend(checks_from_contract(contract))
+        if self.folder:
+            checks.extend(checks_from_sql_files(Path(self.folder)))
+        if not checks:
+            raise AirflowException(f"{self.task_id}: there is nothing to check")
+        pii = {column.column for contract in contracts for column in contract.columns if column.is_pii}
+        return run_checks(checks, dsn, pii)
+
+
+class GreatExpectationsOperator(_CheckingOperator):
+    """Carry out every Great Expectations suite of a folder. Importing GX takes 12 s: many suites, one task.
+
+    Example:
+        GreatExpectationsOperator(task_id="great_expectations", folder="data-quality/suites")
+
+    Args:
+        folder: Folder of the suites.
+        conn_id: Postgres connection of a role that reads the tables and writes audit.check_results.
+
+    Returns:
+        How many expectations ended with each status.
+
+    Raises:
+        AirflowFailException: an expectation of severity error or critical failed; the message names each.
+    """
+
+    template_fields: Sequence[str] = ("folder",)
+
+    def __init__(self, *, folder: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.folder = folder
+
+    def run_checks(self, dsn: str) -> list[CheckResult]:
+        """Carry out the suites, one after the other."""
+        from data_quality.runners.great_expectations import load_suites, run_suite
+
+        return [result for suite in load_suites(Path(self.folder)) for result in run_suite(suite, dsn)]
+
+
+def _check(item: Check | Mapping[str, Any]) -> Check:
+    from data_quality.checks import Check, Severity, Threshold
+
+    if isinstance(item, Check):
+        return item
+    schema, _, table = item["dataset"].partition(".")
+    return Check(
+        name=item["name"],
+        schema=schema,
+        table=table,
+        threshold=Threshold("mustBe", item.get("must_be", 0)),
+        severity=Severity(item.get("severity", "error")),
+        description=item.get("description", ""),
+        query=item["query"],
+    )
