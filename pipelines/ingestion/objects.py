@@ -5,7 +5,13 @@ Within these rules MinIO, AWS S3 and `rclone serve s3` behave alike (docs/archit
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+_COPY_LIMIT = 5 * 1024**3  # copy_object's, by the S3 API
 
 
 def s3_client(endpoint: str | None, access_key: str, secret_key: str, region: str = "us-east-1") -> Any:
@@ -34,4 +40,82 @@ def s3_client(endpoint: str | None, access_key: str, secret_key: str, region: st
             s3={"addressing_style": "path"},
             retries={"max_attempts": 5, "mode": "standard"},
         ),
+    )
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as a listing shows it: `s3://bucket/key`, bytes, when it was written (UTC) and its entity tag."""
+
+    uri: str
+    size: int
+    modified: dt.datetime
+    etag: str
+
+
+class ObjectStore:
+    """The platform's buckets behind one boto3 client. Addresses are `s3://bucket/key`."""
+
+    def __init__(self, client: Any, raw: str = "raw", staging: str = "staging") -> None:
+        self.client, self.raw, self.staging = client, raw, staging
+
+    def list(self, bucket: str, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects below a prefix, in key order."""
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for entry in page.get("Contents", []):
+                if not entry["Key"].endswith("/"):
+                    yield _stored(bucket, entry["Key"], entry["Size"], entry)
+
+    def find(self, uri: str) -> StoredObject | None:
+        """Return one object, or None where there is none."""
+        from botocore.exceptions import ClientError
+
+        bucket, key = split(uri)
+        try:
+            head = self.client.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise
+        return _stored(bucket, key, head["ContentLength"], head)
+
+    def download(self, uri: str, path: Path) -> None:
+        """Write an object to a file, in one request: not every store answers range reads rightly."""
+        bucket, key = split(uri)
+        body = self.client.get_object(Bucket=bucket, Key=key)["Body"]
+        with path.open("wb") as file:
+            for chunk in body.iter_chunks(1 << 20):
+                file.write(chunk)
+
+    def upload(self, path: Path, uri: str) -> None:
+        """Write a file to an object."""
+        bucket, key = split(uri)
+        self.client.upload_file(str(path), bucket, key)
+
+    def move(self, uri: str, target: str) -> None:
+        """Copy, then delete. Cut short in between, the object is at both places and the move can be repeated."""
+        found = self.find(uri)
+        if found is None:
+            return
+        bucket, key = split(target)
+        source_bucket, source_key = split(uri)
+        source = {"Bucket": source_bucket, "Key": source_key}
+        if found.size < _COPY_LIMIT:
+            self.client.copy_object(Bucket=bucket, Key=key, CopySource=source)
+        else:
+            self.client.copy(source, bucket, key)
+        self.client.delete_object(Bucket=source_bucket, Key=source_key)
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Return bucket and key of `s3://bucket/key`."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not key:
+        raise ValueError(f"{uri!r} is no object address: s3://bucket/key")
+    return bucket, key
+
+
+def _stored(bucket: str, key: str, size: int, entry: dict[str, Any]) -> StoredObject:
+    return StoredObject(
+        f"s3://{bucket}/{key}", size, entry["LastModified"].astimezone(dt.UTC), entry.get("ETag", "").strip('"')
     )

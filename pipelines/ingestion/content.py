@@ -1,0 +1,218 @@
+"""What a file is, by its bytes: unpacks and transcodes it to plain UTF-8 and says which format it has.
+
+One pass over the bytes, in chunks. Nothing here trusts the file's name.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from pipelines.ingestion.model import FileRefused
+
+Kind = Literal["csv", "json", "ndjson", "parquet", "empty"]
+
+CHUNK = 1 << 20
+_HEAD = 1 << 16
+_BINARY = {
+    b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word document",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"GIF8": "a GIF picture",
+    b"\x7fELF": "a program",
+    b"MZ\x90": "a program",
+    b"SQLite format 3": "an SQLite database",
+    b"ORC": "an ORC file",
+    b"Obj\x01": "an Avro file",
+    b"BZh": "packed with bzip2 (gzip and zstd are understood)",
+    b"\xfd7zXZ": "packed with xz (gzip and zstd are understood)",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+}
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+
+@dataclass
+class Content:
+    """A file made plain: `path` is UTF-8 without a byte-order mark (or Parquet as it came)."""
+
+    path: Path
+    kind: Kind
+    compression: str | None
+    encoding: str
+    head: str = ""
+    carriage_returns: int = 0
+    line_feeds: int = 0
+    pairs: int = 0
+    quotes: bool = False
+    blank_lines: bool = False
+
+
+def sha256(path: Path) -> str:
+    """Return the file's SHA-256 in hex: its identity in the ledger."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def inspect(path: Path, work: Path, encoding: str | None, quote: str, max_bytes: int) -> Content:
+    """Find out what a file is and make it plain.
+
+    Args:
+        path: The file as it came.
+        work: Folder for the unpacked copy.
+        encoding: The contract's encoding, None to find it out.
+        quote: The quote character to look for.
+        max_bytes: The most a packed file may unpack to.
+
+    Raises:
+        FileRefused: it is no data, broken, or not in its encoding.
+    """
+    with path.open("rb") as file:
+        compression = _compression(file.read(4))
+    plain = path
+    if compression:
+        plain = work / "unpacked"
+        _unpack(path, plain, compression, max_bytes)
+    with plain.open("rb") as file:
+        head = file.read(_HEAD)
+    if head[:4] == b"PAR1":
+        return Content(plain, "parquet", compression, "binary")
+    _refuse_binary(head)
+    found, bom = _encoding(head, encoding)
+    text = plain if (found, bom) == ("utf-8", 0) else work / "text"
+    content = Content(text, "empty", compression, found)
+    _transcode(plain, content, bom, quote.encode())
+    content.kind = _kind(content)
+    return content
+
+
+def _compression(magic: bytes) -> str | None:
+    if magic[:2] == b"\x1f\x8b":
+        return "gzip"
+    return "zstd" if magic == b"\x28\xb5\x2f\xfd" else None
+
+
+def _unpack(path: Path, target: Path, compression: str, max_bytes: int) -> None:
+    size = 0
+    try:
+        with _opened(path, compression) as source, target.open("wb") as out:
+            while chunk := source.read(CHUNK):
+                size += len(chunk)
+                if size > max_bytes:
+                    raise FileRefused(f"unpacks to more than {max_bytes:,} bytes")
+                out.write(chunk)
+    except EOFError as error:
+        raise FileRefused(f"the {compression} stream is cut short") from error
+    except (OSError, zlib.error) as error:
+        raise FileRefused(f"the {compression} stream is broken: {error}") from error
+
+
+def _opened(path: Path, compression: str) -> IO[bytes] | Any:
+    if compression == "gzip":
+        return gzip.open(path, "rb")
+    import pyarrow
+
+    return pyarrow.input_stream(str(path), compression="zstd")
+
+
+def _refuse_binary(head: bytes) -> None:
+    for magic, name in _BINARY.items():
+        if head.startswith(magic):
+            raise FileRefused(f"is no data file but {name}")
+
+
+def _encoding(head: bytes, given: str | None) -> tuple[str, int]:
+    """Return the encoding and the length of the byte-order mark."""
+    for mark, name in _BOMS:
+        if head.startswith(mark):
+            return name, len(mark)
+    if given:
+        name = codecs.lookup(given).name
+        return ("utf-8" if name in ("ascii", "utf-8-sig") else name), 0
+    sample = head[: len(head) // 2 * 2]
+    if len(sample) >= 4:
+        even, odd, half = sample[::2].count(0), sample[1::2].count(0), len(sample) // 2
+        if odd > 0.4 * half and even < 0.05 * half:
+            return "utf-16-le", 0
+        if even > 0.4 * half and odd < 0.05 * half:
+            return "utf-16-be", 0
+    return "utf-8", 0
+
+
+def _chunks(path: Path, encoding: str, bom: int) -> Iterator[bytes]:
+    """Yield the text as UTF-8 bytes, checked."""
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    position = bom
+    with path.open("rb") as file:
+        file.seek(bom)
+        while True:
+            chunk = file.read(CHUNK)
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                where = position + error.start
+                bad = error.object[error.start : error.start + 1].hex()
+                raise FileRefused(
+                    f"is not {encoding}: byte 0x{bad} near offset {where:,}; "
+                    "name the file's encoding in the contract (ingest.csv.encoding, for example cp1252)"
+                ) from error
+            if not chunk:
+                if text:
+                    yield text.encode()
+                return
+            position += len(chunk)
+            yield chunk if encoding == "utf-8" else text.encode()
+
+
+def _transcode(plain: Path, content: Content, bom: int, quote: bytes) -> None:
+    """Check and measure the text, and write it as UTF-8 unless it is that already."""
+    out = None if content.path == plain else content.path.open("wb")
+    head, last = b"", b"\n"
+    try:
+        for chunk in _chunks(plain, content.encoding, bom):
+            if out:
+                out.write(chunk)
+            if len(head) < _HEAD:
+                head += chunk[: _HEAD - len(head)]
+            joined = last + chunk
+            content.line_feeds += chunk.count(b"\n")
+            returns = chunk.count(b"\r")
+            if returns or last == b"\r":
+                content.carriage_returns += returns
+                content.pairs += joined.count(b"\r\n")
+            content.quotes = content.quotes or quote in chunk
+            content.blank_lines = content.blank_lines or b"\n\n" in joined or b"\n\r" in joined
+            if b"\0" in chunk:
+                raise FileRefused("is binary data: it holds NUL bytes")
+            last = chunk[-1:]
+    finally:
+        if out:
+            out.close()
+    content.head = head.decode("utf-8", "ignore")
+
+
+def _kind(content: Content) -> Kind:
+    start = content.head.lstrip()
+    if not start:
+        return "empty"
+    controls = sum(character < " " and character not in "\t\n\r\f\x1c\x1d\x1e\x1f" for character in content.head)
+    if controls > len(content.head) * 0.01:
+        raise FileRefused("is binary data, no text")
+    lowered = start[:200].lower()
+    if lowered.startswith(("<!doctype html", "<html")):
+        raise FileRefused("is an HTML page, perhaps an error page saved under a data file's name")
+    if lowered.startswith("<?xml"):
+        raise FileRefused("is an XML document; CSV, JSON and Parquet are understood")
+    if start[0] == "[":
+        return "json"
+    if start[0] == "{":
+        return "ndjson"
+    return "csv"
