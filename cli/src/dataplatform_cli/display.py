@@ -24,10 +24,10 @@ MARKS = {"ready": "[green]✔[/]", "failed": "[red]✘[/]", "waiting": "[dim]·[
 def print_error(error: PlatformError) -> None:
     """Print what is wrong and what helps."""
     err.print("[red]error:[/] ", end="")
-    err.print(str(error), markup=False)
+    err.print(str(error), markup=False, soft_wrap=True)
     if error.cure:
         err.print("[yellow]cure:[/]  ", end="")
-        err.print(error.cure, markup=False)
+        err.print(error.cure, markup=False, soft_wrap=True)
 
 
 @contextmanager
