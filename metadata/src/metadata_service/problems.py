@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from fastapi.templating import Jinja2Templates
 from pydantic import ValidationError
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 log = structlog.get_logger(__name__)
+templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ def _field_error(item: Any) -> FieldError:
     return FieldError(".".join(location), str(item["msg"]).removeprefix("Value error, "))
 
 
-def problem_response(request: Request, problem: ProblemError) -> JSONResponse:
-    """Return the problem document of an error."""
+def problem_response(request: Request, problem: ProblemError) -> Response:
+    """Return the problem document of an error, or for a browser on one of the pages a page that says it."""
     detail = problem.detail
     if problem.errors:
         detail += " " + "; ".join(f"{e.field or 'body'}: {e.message}" for e in problem.errors[:5]) + "."
@@ -81,37 +84,43 @@ def problem_response(request: Request, problem: ProblemError) -> JSONResponse:
         "instance": request.url.path,
         "request_id": request.scope.get("request_id"),
     }
+    if "text/html" in request.headers.get("accept", "") and _is_page(request.url.path):
+        return templates.TemplateResponse(request, "error.html", body, problem.status)
     if problem.errors:
         body["errors"] = [{"field": error.field, "message": error.message} for error in problem.errors]
     return JSONResponse(body, problem.status, problem.headers, media_type="application/problem+json")
+
+
+def _is_page(path: str) -> bool:
+    return path == "/" or path.startswith("/ui/")
 
 
 def install_handlers(app: FastAPI) -> None:
     """Make every error of the application a problem document."""
 
     @app.exception_handler(ProblemError)
-    async def on_problem(request: Request, error: ProblemError) -> JSONResponse:
+    async def on_problem(request: Request, error: ProblemError) -> Response:
         return problem_response(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def on_invalid(request: Request, error: RequestValidationError) -> Response:
         return problem_response(request, UnprocessableError.from_validation("The request is not valid.", error))
 
     @app.exception_handler(HTTPException)
-    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+    async def on_http(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers) if error.headers else None
         return problem_response(request, ProblemError(error.status_code, str(error.detail), headers=headers))
 
     @app.exception_handler(DataError)
     @app.exception_handler(IntegrityError)
-    async def on_bad_data(request: Request, error: DataError) -> JSONResponse:
+    async def on_bad_data(request: Request, error: DataError) -> Response:
         reason = str(error.orig).strip().splitlines()[0]
         return problem_response(request, UnprocessableError(f"The store refused the data: {reason}", []))
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)
     @app.exception_handler(PoolTimeoutError)
-    async def on_database_away(request: Request, error: Exception) -> JSONResponse:
+    async def on_database_away(request: Request, error: Exception) -> Response:
         log.warning("database_unavailable", reason=str(error).strip().splitlines()[0])
         problem = ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer; try again.", headers={"Retry-After": "5"}
@@ -119,7 +128,7 @@ def install_handlers(app: FastAPI) -> None:
         return problem_response(request, problem)
 
     @app.exception_handler(Exception)
-    async def on_bug(request: Request, error: Exception) -> JSONResponse:
+    async def on_bug(request: Request, error: Exception) -> Response:
         log.error("unhandled_error", path=request.url.path, exc_info=error)
         problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed; its log has the request id.")
         return problem_response(request, problem)

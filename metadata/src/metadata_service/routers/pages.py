@@ -1,7 +1,184 @@
-"""Web pages."""
+"""The web pages: the catalog, a dataset, the lineage graph, runs, a job. Every asset they use is in this package."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from uuid import UUID
 
-router = APIRouter(include_in_schema=False)
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from fastapi.templating import Jinja2Templates
+
+from metadata_service.dependencies import DbSession
+from metadata_service.naming import LAYERS
+from metadata_service.repositories.datasets import DatasetFilter
+from metadata_service.repositories.runs import RunFilter
+from metadata_service.schemas import ColumnLineageEdge, DatasetLineage, RunState
+from metadata_service.services import catalog, lineage, runs
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+templates = Jinja2Templates(Path(__file__).parents[1] / "templates")
+
+ROWS = 50
+NOTHING = "\u2013"
+SHOWN_ELSEWHERE = {"schema", "documentation", "ownership", "tags", "columnLineage", "dataQualityAssertions", "sql"}
+_PASSWORD = re.compile(r"(\w+://[^/\s:@\"]+):[^/\s@\"]+@")
+
+
+@router.get("/")
+def catalog_page(
+    request: Request,
+    session: DbSession,
+    q: str = "",
+    layer: str = "",
+    tag: str = "",
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> HTMLResponse:
+    """Search box and list of datasets."""
+    wanted = DatasetFilter(q=q or None, layer=layer or None, tag=tag or None)
+    page = catalog.list_datasets(session, wanted, ROWS, offset)
+    query = {key: value for key, value in (("q", q), ("layer", layer), ("tag", tag)) if value}
+    return _render(request, "catalog.html", page=page, q=q, layer=layer, tag=tag, query=query, layers=LAYERS)
+
+
+@router.get("/ui/datasets/{dataset_id}")
+def dataset_page(request: Request, session: DbSession, dataset_id: UUID) -> HTMLResponse:
+    """A dataset: columns, lineage, quality, runs, facets."""
+    dataset = catalog.describe_dataset(session, dataset_id)
+    around = lineage.around_dataset(session, dataset_id, "upstream", 1)
+    return _render(
+        request,
+        "dataset.html",
+        dataset=dataset,
+        sources=_column_sources(around),
+        quality=runs.describe_quality(session, dataset_id, 1, 0),
+        runs=runs.list_runs_of_dataset(session, dataset_id, 10, 0),
+        facets=_other_facets(dataset.facets),
+    )
+
+
+@router.get("/ui/lineage")
+def lineage_page(request: Request) -> HTMLResponse:
+    """The whole graph."""
+    return _render(request, "lineage.html")
+
+
+@router.get("/ui/runs")
+def runs_page(
+    request: Request,
+    session: DbSession,
+    state: RunState | None = None,
+    job_name: str = "",
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> HTMLResponse:
+    """Runs, newest first."""
+    page = runs.list_runs(session, RunFilter(state=state, job_name=job_name or None), ROWS, offset)
+    query = {key: value for key, value in (("state", state), ("job_name", job_name)) if value}
+    states = ("RUNNING", "COMPLETED", "FAILED", "ABORTED")
+    return _render(request, "runs.html", page=page, state=state, job_name=job_name, query=query, states=states)
+
+
+@router.get("/ui/runs/{run_id}")
+def run_page(request: Request, session: DbSession, run_id: str) -> HTMLResponse:
+    """A run: what it read and wrote, its checks, the runs it started, its facets."""
+    run = runs.describe_run(session, run_id)
+    results = runs.list_results_of_run(session, run_id, 500, 0)
+    facets = _other_facets(run.facets, hidden={"parent", "errorMessage"})
+    return _render(request, "run.html", run=run, results=results, facets=facets)
+
+
+@router.get("/ui/jobs/{job_id}")
+def job_page(request: Request, session: DbSession, job_id: UUID) -> HTMLResponse:
+    """A job: its SQL, current edges and runs."""
+    job = catalog.describe_job(session, job_id)
+    page = runs.list_runs(session, RunFilter(job_id=job_id), 20, 0)
+    return _render(request, "job.html", job=job, runs=page, facets=_other_facets(job.facets, hidden={"jobType"}))
+
+
+def _render(request: Request, template: str, **context: Any) -> HTMLResponse:
+    return templates.TemplateResponse(request, template, context)
+
+
+def _column_sources(graph: DatasetLineage) -> dict[str, list[tuple[str, ColumnLineageEdge]]]:
+    """Return for each column of the graph's dataset the (dataset name, edge) pairs it comes from."""
+    names = {node.id: node.name for node in graph.nodes}
+    sources: dict[str, list[tuple[str, ColumnLineageEdge]]] = {}
+    for edge in graph.column_edges:
+        if edge.target.dataset_id == graph.dataset_id:
+            known = sources.setdefault(edge.target.column, [])
+            if all(other.source != edge.source for _, other in known):
+                known.append((names[edge.source.dataset_id], edge))
+    return sources
+
+
+def _other_facets(
+    facets: dict[str, dict[str, Any]], hidden: set[str] | frozenset[str] = frozenset()
+) -> dict[str, dict[str, Any]]:
+    """Return the facets that a page doesn't show in a place of their own, without OpenLineage's own keys."""
+    return {
+        name: {key: value for key, value in facet.items() if key not in ("_producer", "_schemaURL", "_deleted")}
+        for name, facet in facets.items()
+        if name not in SHOWN_ELSEWHERE and name not in hidden
+    }
+
+
+def _ago(at: datetime | None) -> str:
+    """Return how long ago a time was, in its largest unit."""
+    if at is None:
+        return "never"
+    seconds = (datetime.now(UTC) - at).total_seconds()
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit} ago"
+    return "just now"
+
+
+def _duration(seconds: float | None) -> str:
+    """Return a length of time as 0.4 s, 12 s, 3 min 20 s or 2 h 5 min."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _value(value: Any) -> str:
+    """Return a measured or expected value as a person writes it."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int | float):
+        return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
+    return ", ".join(_value(item) for item in value)
+
+
+def _pretty(value: Any) -> str:
+    """Return JSON for reading, passwords in addresses left out."""
+    return _PASSWORD.sub(r"\1:***@", json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _short_name(name: str) -> str:
+    """Return the end of a dataset's name that tells it apart: `schema.table`, or the path."""
+    return name if "/" in name else ".".join(name.split(".")[-2:])
+
+
+templates.env.filters |= {
+    "ago": _ago,
+    "duration": _duration,
+    "value": _value,
+    "pretty": _pretty,
+    "short_name": _short_name,
+    "query": urlencode,
+}
