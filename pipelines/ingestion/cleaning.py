@@ -73,7 +73,7 @@ def clean(
         _write_rejects(source, contract, positions, rules, connection, rejects)
     _check_budget(result, contract)
     _write_staged(contract, connection, staged)
-    row = connection.execute(f"SELECT count(*) FROM read_parquet({literal(staged)})").fetchone()  # noqa: S608
+    row = connection.execute(f"SELECT count(*) FROM read_parquet({literal(staged)})").fetchone()
     result.rows_staged = int(row[0]) if row else 0
     _check_unique(contract, connection, staged)
     return result
@@ -145,7 +145,7 @@ def _statement(
     cases = " ".join(f"WHEN {rule.test.broken} THEN {number}" for number, rule in enumerate(rules, 1))
     originals = ", ".join(quoted(f"t.{column.column}") for column in contract.columns)
     return (
-        f"CREATE OR REPLACE TEMP TABLE cleaned AS SELECT record, line, CASE WHEN rule > 0 THEN raw END AS raw, rule, "  # noqa: S608
+        f"CREATE OR REPLACE TEMP TABLE cleaned AS SELECT record, line, CASE WHEN rule > 0 THEN raw END AS raw, rule, "
         f"problem, CASE WHEN rule > 0 THEN [{originals}] END AS original, {', '.join(results)}, {RESCUED} "
         f"FROM (SELECT *, (CASE {cases} ELSE 0 END)::USMALLINT AS rule "
         f"FROM (SELECT *, {', '.join(values)} "
@@ -194,7 +194,7 @@ def _write_rejects(
         )
     case = "CASE rule {} END"
     connection.execute(
-        f"COPY (SELECT record, bad.line AS line, {case.format(' '.join(columns)) if columns else 'NULL'} AS column_name, "  # noqa: S608
+        f"COPY (SELECT record, bad.line AS line, {case.format(' '.join(columns)) if columns else 'NULL'} AS column_name, "
         f"{case.format(' '.join(names))} AS rule, {case.format(' '.join(messages))} AS message, "
         f"replace({raw}, chr(0), chr(65533)) AS raw "
         f"FROM (SELECT * FROM cleaned WHERE rule > 0) AS bad {lookup} ORDER BY record) "
@@ -236,7 +236,7 @@ def _write_staged(contract: Contract, connection: duckdb.DuckDBPyConnection, tar
         last = f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {newest}record DESC) = 1"
         order = keys
     connection.execute(
-        f"COPY (SELECT {names} FROM cleaned WHERE rule = 0 {last} ORDER BY {order}) "  # noqa: S608
+        f"COPY (SELECT {names} FROM cleaned WHERE rule = 0 {last} ORDER BY {order}) "
         f"TO {literal(target)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000)"
     )
 
@@ -246,7 +246,7 @@ def _check_unique(contract: Contract, connection: duckdb.DuckDBPyConnection, sta
         if not column.unique or contract.key == (column.column,):
             continue
         name = quoted(column.column)
-        query = f"SELECT {name}, count(*) FROM read_parquet({literal(staged)}) WHERE {name} IS NOT NULL GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC LIMIT 1"  # noqa: S608
+        query = f"SELECT {name}, count(*) FROM read_parquet({literal(staged)}) WHERE {name} IS NOT NULL GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC LIMIT 1"
         row = connection.execute(query).fetchone()
         if row:
             shown = "" if column.is_pii else f" (for example {row[0]!r}, {row[1]} times)"

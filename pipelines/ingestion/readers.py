@@ -82,7 +82,7 @@ def _empty(header: list[str]) -> str:
 
 def _parquet(content: Content, connection: duckdb.DuckDBPyConnection) -> Source:
     scan = f"read_parquet({literal(content.path)}, file_row_number=true)"
-    described = connection.execute(f"DESCRIBE SELECT * EXCLUDE (file_row_number) FROM {scan}").fetchall()  # noqa: S608
+    described = connection.execute(f"DESCRIBE SELECT * EXCLUDE (file_row_number) FROM {scan}").fetchall()
     header = [str(row[0]) for row in described]
     texts = ", ".join(
         f"{_parquet_text(quoted(name), str(row[1]))} AS c{index}"
@@ -90,7 +90,7 @@ def _parquet(content: Content, connection: duckdb.DuckDBPyConnection) -> Source:
     )
     whole = ", ".join(f"{quoted(name)} := {quoted(name)}" for name in header)
     sql = (
-        f"SELECT file_row_number + 1 AS record, NULL::BIGINT AS line, to_json(struct_pack({whole}))::VARCHAR AS raw, "  # noqa: S608
+        f"SELECT file_row_number + 1 AS record, NULL::BIGINT AS line, to_json(struct_pack({whole}))::VARCHAR AS raw, "
         f"NULL::VARCHAR AS problem, {texts} FROM {scan}"
     )
     return Source(sql, header)
@@ -106,14 +106,14 @@ def _parquet_text(name: str, kind: str) -> str:
 
 def _array_records(content: Content) -> str:
     return (
-        "SELECT row_number() OVER () AS record, NULL::BIGINT AS line, json::VARCHAR AS raw "  # noqa: S608
+        "SELECT row_number() OVER () AS record, NULL::BIGINT AS line, json::VARCHAR AS raw "
         f"FROM read_json_objects({literal(content.path)}, format='array', maximum_object_size={MAX_LINE})"
     )
 
 
 def _line_records(content: Content) -> str:
     return (
-        "SELECT row_number() OVER () AS record, line, raw "  # noqa: S608
+        "SELECT row_number() OVER () AS record, line, raw "
         f"FROM ({_lines(content)}) WHERE trim(raw, ' \t\r') <> ''"
     )
 
@@ -122,7 +122,7 @@ def _lines(content: Content) -> str:
     """Return the relation `line, raw` of a text file. The delimiter is a character that no text holds."""
     new_line = "\\r\\n" if content.pairs and content.pairs == content.line_feeds else "\\n"
     return (
-        "SELECT row_number() OVER () AS line, raw FROM read_csv("  # noqa: S608
+        "SELECT row_number() OVER () AS line, raw FROM read_csv("
         f"{literal(content.path)}, auto_detect=false, header=false, columns={{'raw': 'VARCHAR'}}, delim='\x1f', "
         f"quote='', escape='', new_line='{new_line}', strict_mode=false, max_line_size={MAX_LINE})"
     )
@@ -130,7 +130,7 @@ def _lines(content: Content) -> str:
 
 def _json(records: str, connection: duckdb.DuckDBPyConnection) -> Source:
     connection.execute(
-        "CREATE TEMP TABLE json_records AS "  # noqa: S608
+        "CREATE TEMP TABLE json_records AS "
         "SELECT record, line, raw, CASE WHEN NOT json_valid(raw) THEN 'is no JSON' "
         f"WHEN json_type(raw) <> 'OBJECT' THEN 'is no JSON object' END AS problem FROM ({records})"
     )
@@ -141,7 +141,7 @@ def _json(records: str, connection: duckdb.DuckDBPyConnection) -> Source:
         return Source("SELECT record, line, raw, problem FROM json_records", [])
     fields = ", ".join(f"f[{index + 1}] AS c{index}" for index in range(len(header)))
     sql = (
-        f"SELECT record, line, raw, problem, {fields} FROM (SELECT record, line, raw, problem, "  # noqa: S608
+        f"SELECT record, line, raw, problem, {fields} FROM (SELECT record, line, raw, problem, "
         f"CASE WHEN problem IS NULL THEN json_extract_string(raw, [{', '.join(map(literal, paths))}]) END AS f FROM json_records)"
     )
     members = [f"json_extract(raw, {literal(path)})" for path in paths]
@@ -178,7 +178,7 @@ def _csv(content: Content, contract: Contract, connection: duckdb.DuckDBPyConnec
     for _ in range(options.skip_rows + options.header):
         next(records, None)
     parquet = _write_records(records, header, work, content.path, dialect)
-    return Source(f"SELECT * FROM read_parquet({literal(parquet)})", header, notes=notes)  # noqa: S608
+    return Source(f"SELECT * FROM read_parquet({literal(parquet)})", header, notes=notes)
 
 
 def _check_header(header: list[str], content: Content, contract: Contract) -> None:
@@ -225,7 +225,7 @@ def _plain_csv(content: Content, header: list[str], delimiter: str, start: int) 
         f"delim={literal(delimiter)}, quote='', escape='', new_line='{new_line}', max_line_size={MAX_LINE})"
     )
     sql = (
-        f"SELECT record, record + {start} AS line, NULL::VARCHAR AS raw, NULL::VARCHAR AS problem, "  # noqa: S608
+        f"SELECT record, record + {start} AS line, NULL::VARCHAR AS raw, NULL::VARCHAR AS problem, "
         f"* EXCLUDE (record) FROM (SELECT row_number() OVER () AS record, * FROM {scan})"
     )
     return Source(sql, header, raw_lines=_lines(content))
@@ -234,7 +234,7 @@ def _plain_csv(content: Content, header: list[str], delimiter: str, start: int) 
 def _splits_evenly(sql: str, connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether the fast reader can take the file: it stops at the first ragged line."""
     try:
-        connection.execute(f"SELECT count(*) FROM ({sql})").fetchone()  # noqa: S608
+        connection.execute(f"SELECT count(*) FROM ({sql})").fetchone()
     except duckdb.Error:
         return False
     return True
@@ -289,7 +289,7 @@ def _write_records(
     last: Record | None = None
     with pq.ParquetWriter(target, schema, compression="zstd", compression_level=1) as writer:
         rows: list[tuple[Any, ...]] = []
-        for number, record in enumerate(records, 1):  # noqa: B007
+        for number, record in enumerate(records, 1):
             last = record
             if len(record.fields) == width:
                 rows.append((number, record.line, record.raw, None, *record.fields))

@@ -151,7 +151,7 @@ def _copy(
 ) -> None:
     names = [*_columns(contract), "_file_id"]
     select = ", ".join(quoted(name) for name in _columns(contract))
-    query = f"SELECT {select}, {file_id} FROM read_parquet({literal(staged)})"  # noqa: S608
+    query = f"SELECT {select}, {file_id} FROM read_parquet({literal(staged)})"
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
         table, sql.SQL(", ").join(map(sql.Identifier, names))
     )

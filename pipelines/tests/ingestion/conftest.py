@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
+
 from data_quality.contract import Contract, load_contract
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack import s3 as s3_server

@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+
 from pipelines.ingestion import core
 from pipelines.ingestion.model import FileOutcome
 
