@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from metadata_service.models import Dataset, QualityResult
@@ -37,7 +37,7 @@ def latest_results(session: Session, dataset_ids: Iterable[UUID]) -> dict[UUID, 
         select(canonical, QualityResult)
         .join(Dataset, Dataset.id == QualityResult.dataset_id)
         .where(or_(Dataset.id.in_(ids), Dataset.canonical_id.in_(ids)))
-        .distinct(*key)
+        .ext(distinct_on(*key))
         .order_by(*key, QualityResult.checked_at.desc(), QualityResult.id)
     )
     found: dict[UUID, list[QualityResult]] = {}

@@ -6,6 +6,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const DATASET_HEIGHT = 48;
 const JOB_HEIGHT = 30;
 const MAX_TEXT = 220;
+const MARGIN = 32;
+const READABLE = 0.62; // the scale below which names are too small to read: then jobs start hidden
 const QUALITY_TONES = { passing: "var(--good)", failing: "var(--bad)", error: "var(--bad)", warning: "var(--warn)" };
 const RUN_TONES = { COMPLETED: "var(--good)", FAILED: "var(--bad)", ABORTED: "var(--warn)", RUNNING: "var(--busy)" };
 const pen = document.createElement("canvas").getContext("2d");
@@ -91,6 +93,10 @@ class LineageGraph {
     this.message.textContent = "";
     this.tools.hidden = false;
     this.draw(true);
+    if (this.view.scale < READABLE && this.graph.nodes.some((node) => node.type === "job")) {
+      this.tools.querySelector("[data-graph=jobs]").checked = false;
+      this.draw(true);
+    }
     this.root.dataset.drawn = "true";
   }
 
@@ -157,14 +163,15 @@ class LineageGraph {
   }
 
   fit() {
+    const across = Math.min((this.svg.clientWidth - 2 * MARGIN) / this.plan.width, 1.15);
+    if (this.root.dataset.focus) this.root.style.height = `${Math.min(Math.max(this.plan.height * across + 4 * MARGIN, 220), 460)}px`;
     const { clientWidth, clientHeight } = this.svg;
-    const margin = 32;
-    const scale = Math.min((clientWidth - 2 * margin) / this.plan.width, (clientHeight - 2 * margin) / this.plan.height, 1.15);
+    const scale = Math.min(across, (clientHeight - 2 * MARGIN) / this.plan.height);
     this.view.scale = Math.max(scale, 0.12);
     this.view.x = (clientWidth - this.plan.width * this.view.scale) / 2;
     this.view.y = (clientHeight - this.plan.height * this.view.scale) / 2;
     const focus = this.plan.nodes.get(this.root.dataset.focus);
-    if (focus && scale < 0.6) {
+    if (focus && scale < READABLE && !this.tools.querySelector("[data-graph=jobs]").checked) {
       this.view.scale = 0.8;
       this.view.x = clientWidth / 2 - (focus.x + focus.width / 2) * 0.8;
       this.view.y = clientHeight / 2 - (focus.y + focus.height / 2) * 0.8;
