@@ -149,7 +149,8 @@ def _statement(
         f"problem, CASE WHEN rule > 0 THEN [{originals}] END AS original, {', '.join(results)}, {RESCUED} "
         f"FROM (SELECT *, (CASE {cases} ELSE 0 END)::USMALLINT AS rule "
         f"FROM (SELECT *, {', '.join(values)} "
-        f"FROM (SELECT record, line, raw, problem, {', '.join(texts)}, {_rescue(source, contract, unknown)} AS {RESCUED} "
+        f"FROM (SELECT record, line, raw, problem, {', '.join(texts)}, "
+        f"{_rescue(source, contract, unknown)} AS {RESCUED} "
         f"FROM ({source.sql}))))"
     )
 
@@ -157,10 +158,9 @@ def _statement(
 def _rescue(source: Source, contract: Contract, unknown: list[int]) -> str:
     if not unknown or contract.ingest.columns != "rescue":
         return "NULL::VARCHAR"
-    members = ", ".join(
-        f"{literal(source.header[index] or f'column {index + 1}')}, {source.members[index] if source.members else f'c{index}'}"
-        for index in unknown
-    )
+    names = [literal(source.header[index] or f"column {index + 1}") for index in unknown]
+    values = [source.members[index] if source.members else f"c{index}" for index in unknown]
+    members = ", ".join(f"{name}, {value}" for name, value in zip(names, values, strict=True))
     some = " OR ".join(f"c{index} IS NOT NULL" for index in unknown)
     # Merging into an empty object drops the members that are null.
     return f"CASE WHEN {some} THEN json_merge_patch('{{}}', json_object({members}))::VARCHAR END"
@@ -193,8 +193,9 @@ def _write_rejects(
             f"LEFT JOIN ({source.raw_lines}) AS lines ON lines.line = bad.line",
         )
     case = "CASE rule {} END"
+    column = case.format(" ".join(columns))
     connection.execute(
-        f"COPY (SELECT record, bad.line AS line, {case.format(' '.join(columns)) if columns else 'NULL'} AS column_name, "
+        f"COPY (SELECT record, bad.line AS line, {column} AS column_name, "
         f"{case.format(' '.join(names))} AS rule, {case.format(' '.join(messages))} AS message, "
         f"replace({raw}, chr(0), chr(65533)) AS raw "
         f"FROM (SELECT * FROM cleaned WHERE rule > 0) AS bad {lookup} ORDER BY record) "
@@ -213,10 +214,8 @@ def _check_budget(result: Cleaned, contract: Contract) -> None:
     worst = ", ".join(
         f"{name} {count:,}" for name, count in sorted(result.rejects_by_rule.items(), key=lambda item: -item[1])[:5]
     )
-    raise BudgetExceeded(
-        f"has {result.rows_rejected:,} bad rows of {result.rows_read:,}, more than the {allowed} its contract allows ({worst})",
-        result,
-    )
+    rows = f"{result.rows_rejected:,} bad rows of {result.rows_read:,}"
+    raise BudgetExceeded(f"has {rows}, more than the {allowed} its contract allows ({worst})", result)
 
 
 class BudgetExceeded(FileRefused):
@@ -246,7 +245,10 @@ def _check_unique(contract: Contract, connection: duckdb.DuckDBPyConnection, sta
         if not column.unique or contract.key == (column.column,):
             continue
         name = quoted(column.column)
-        query = f"SELECT {name}, count(*) FROM read_parquet({literal(staged)}) WHERE {name} IS NOT NULL GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC LIMIT 1"
+        query = (
+            f"SELECT {name}, count(*) FROM read_parquet({literal(staged)}) WHERE {name} IS NOT NULL "
+            "GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC LIMIT 1"
+        )
         row = connection.execute(query).fetchone()
         if row:
             shown = "" if column.is_pii else f" (for example {row[0]!r}, {row[1]} times)"

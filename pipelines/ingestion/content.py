@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import hashlib
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ Kind = Literal["csv", "json", "ndjson", "parquet", "empty"]
 
 CHUNK = 1 << 20
 _HEAD = 1 << 16
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1b]")
 _BINARY = {
     b"%PDF": "a PDF document",
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
@@ -203,7 +205,7 @@ def _kind(content: Content) -> Kind:
     start = content.head.lstrip()
     if not start:
         return "empty"
-    controls = sum(character < " " and character not in "\t\n\r\f\x1c\x1d\x1e\x1f" for character in content.head)
+    controls = len(_CONTROLS.findall(content.head))
     if controls > len(content.head) * 0.01:
         raise FileRefused("is binary data, no text")
     lowered = start[:200].lower()

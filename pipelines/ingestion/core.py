@@ -11,7 +11,8 @@ import datetime as dt
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from pipelines.ingestion.model import FileOutcome, FileRefused, PreparedFile, So
 from pipelines.ingestion.objects import ObjectStore, split
 
 MAX_UNPACKED = 64 * 1024**3
-MEMORY_LIMIT = "512MB"
+
+Dsn = str | psycopg.Connection[Any]  # the warehouse's URL, or a connection in autocommit mode to use again
 
 
 def discover(store: ObjectStore, contract: Contract) -> list[SourceFile]:
@@ -53,7 +55,7 @@ def prepare(
     contract: Contract,
     store: ObjectStore | None,
     *,
-    dsn: str | None = None,
+    dsn: Dsn | None = None,
     folder: Path | None = None,
 ) -> PreparedFile:
     """Validate and clean a file and put the result into the staging bucket.
@@ -90,8 +92,19 @@ def _fetch(source: SourceFile, store: ObjectStore | None, work: Path) -> Path:
     return path
 
 
-def _is_loaded(dsn: str, contract: Contract, content_hash: str) -> bool:
-    with psycopg.connect(dsn) as connection:
+@contextmanager
+def connected(dsn: Dsn) -> Iterator[psycopg.Connection[Any]]:
+    """Give a connection to the warehouse: the caller's own, left open, or a new one."""
+    if isinstance(dsn, str):
+        options = {"options": "-c timezone=UTC", "application_name": "dataplatform-ingestion"}
+        with psycopg.connect(dsn, autocommit=True, **options) as connection:  # type: ignore[arg-type]
+            yield connection
+    else:
+        yield dsn
+
+
+def _is_loaded(dsn: Dsn, contract: Contract, content_hash: str) -> bool:
+    with connected(dsn) as connection:
         row = connection.execute("SELECT to_regclass('audit.file_ingestion_log') IS NOT NULL").fetchone()
         ready = row is not None and row[0]
         return bool(ready and ledger.find_succeeded(connection, contract.name, content_hash))
@@ -135,16 +148,13 @@ def _keep(path: Path, name: str, store: ObjectStore | None, folder: Path | None)
 
 
 def _clean(base: PreparedFile, path: Path, contract: Contract, work: Path, staged: Path, rejects: Path) -> PreparedFile:
-    import duckdb
-
     from pipelines.ingestion.cleaning import clean
+    from pipelines.ingestion.engine import engine
     from pipelines.ingestion.readers import read
 
     csv = contract.ingest.csv
     content = inspect(path, work, csv.encoding, csv.quote, MAX_UNPACKED)
-    config = {"memory_limit": MEMORY_LIMIT, "threads": 2, "temp_directory": str(work / "spill")}
-    with duckdb.connect(config=config) as connection:
-        connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
+    with engine() as connection:
         source = read(content, contract, connection, work)
         result = clean(source, contract, connection, staged, rejects)
     return replace(
@@ -160,7 +170,7 @@ def _clean(base: PreparedFile, path: Path, contract: Contract, work: Path, stage
 
 
 def load(
-    prepared: PreparedFile, contract: Contract, dsn: str, store: ObjectStore | None, *, run_id: str = ""
+    prepared: PreparedFile, contract: Contract, dsn: Dsn, store: ObjectStore | None, *, run_id: str = ""
 ) -> FileOutcome:
     """Load a prepared file: rows, ledger entry and rejected rows in one transaction. A failed one passes through.
 
@@ -207,7 +217,7 @@ def _load(
     prepared: PreparedFile,
     outcome: FileOutcome,
     contract: Contract,
-    dsn: str,
+    dsn: Dsn,
     store: ObjectStore | None,
     work: Path,
     run_id: str,
@@ -216,7 +226,7 @@ def _load(
 
     staged = _local(prepared.staged_uri, store, work / "staged.parquet")
     rejects = _local(prepared.rejects_uri, store, work / "rejects.parquet")
-    with psycopg.connect(dsn, options="-c timezone=UTC", application_name="dataplatform-ingestion") as connection:
+    with connected(dsn) as connection:
         ledger.ensure_schema(connection, contract)
         with connection.transaction():
             ledger.lock(connection, f"table {contract.table}")
@@ -257,10 +267,10 @@ def _local(uri: str | None, store: ObjectStore | None, path: Path) -> Path | Non
 
 
 def settle(
-    outcome: FileOutcome, contract: Contract, dsn: str, store: ObjectStore | None, *, run_id: str = ""
+    outcome: FileOutcome, contract: Contract, dsn: Dsn, store: ObjectStore | None, *, run_id: str = ""
 ) -> FileOutcome:
     """Record a failure in the ledger and move the file to `processed/` or `failed/<stage>_failed/`. Safe to repeat."""
-    with psycopg.connect(dsn, application_name="dataplatform-ingestion") as connection:
+    with connected(dsn) as connection:
         if outcome.status == "failed":
             with tempfile.TemporaryDirectory(prefix="settle-") as scratch, connection.transaction():
                 ledger.lock(connection, "ddl")
@@ -298,20 +308,20 @@ def _move(outcome: FileOutcome, store: ObjectStore) -> str:
 
 
 def ingest_batch(
-    sources: Iterable[SourceFile], contract: Contract, dsn: str, store: ObjectStore | None, *, run_id: str = ""
+    sources: Iterable[SourceFile], contract: Contract, dsn: Dsn, store: ObjectStore | None, *, run_id: str = ""
 ) -> list[FileOutcome]:
     """Take files in, one after the other. A broken one fails alone; a service that is away stops the batch."""
     outcomes = []
-    for source in sources:
-        prepared = prepare(source, contract, store, dsn=dsn)
-        outcomes.append(
-            settle(load(prepared, contract, dsn, store, run_id=run_id), contract, dsn, store, run_id=run_id)
-        )
+    with connected(dsn) as connection:
+        for source in sources:
+            prepared = prepare(source, contract, store, dsn=connection)
+            outcome = load(prepared, contract, connection, store, run_id=run_id)
+            outcomes.append(settle(outcome, contract, connection, store, run_id=run_id))
     return outcomes
 
 
 def ingest_file(
-    path: str, contract: Contract, dsn: str, store: ObjectStore | None = None, *, run_id: str = ""
+    path: str, contract: Contract, dsn: Dsn, store: ObjectStore | None = None, *, run_id: str = ""
 ) -> FileOutcome:
     """Take one file in: a local path (no store needed, it stays where it is) or `s3://bucket/key`.
 

@@ -178,9 +178,9 @@ def record(connection: Connection, entry_id: int, outcome: FileOutcome, run_id: 
 
 
 def _record_rejects(connection: Connection, entry_id: int, outcome: FileOutcome, rejects: Path) -> None:
-    import duckdb
+    from pipelines.ingestion.engine import engine
 
-    with duckdb.connect() as reader:
+    with engine() as reader:
         rows = reader.execute(
             "SELECT record, line, column_name, rule, message, left(raw, 10000) FROM read_parquet(?)"
             " ORDER BY record LIMIT ?",

@@ -76,7 +76,7 @@ class Counts(_Record):
 
 @dataclass(frozen=True)
 class PreparedFile(_Record):
-    """A file after validation and processing: `staged` names its clean Parquet, `failed` says at which stage and why."""
+    """A file after validation and processing: `staged` with its clean Parquet, or `failed` with stage and reason."""
 
     source: SourceFile
     content_hash: str

@@ -112,10 +112,7 @@ def _array_records(content: Content) -> str:
 
 
 def _line_records(content: Content) -> str:
-    return (
-        "SELECT row_number() OVER () AS record, line, raw "
-        f"FROM ({_lines(content)}) WHERE trim(raw, ' \t\r') <> ''"
-    )
+    return f"SELECT row_number() OVER () AS record, line, raw FROM ({_lines(content)}) WHERE trim(raw, ' \t\r') <> ''"
 
 
 def _lines(content: Content) -> str:
@@ -140,9 +137,10 @@ def _json(records: str, connection: duckdb.DuckDBPyConnection) -> Source:
     if not header:
         return Source("SELECT record, line, raw, problem FROM json_records", [])
     fields = ", ".join(f"f[{index + 1}] AS c{index}" for index in range(len(header)))
+    extracted = f"json_extract_string(raw, [{', '.join(map(literal, paths))}])"
     sql = (
         f"SELECT record, line, raw, problem, {fields} FROM (SELECT record, line, raw, problem, "
-        f"CASE WHEN problem IS NULL THEN json_extract_string(raw, [{', '.join(map(literal, paths))}]) END AS f FROM json_records)"
+        f"CASE WHEN problem IS NULL THEN {extracted} END AS f FROM json_records)"
     )
     members = [f"json_extract(raw, {literal(path)})" for path in paths]
     return Source(sql, header, members=members)

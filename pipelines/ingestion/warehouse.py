@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import psycopg
 from psycopg import sql
 
 from data_quality.contract import Contract
 from pipelines.ingestion.cleaning import RESCUED
 from pipelines.ingestion.columns import literal, postgres_type, quoted
+from pipelines.ingestion.engine import engine
 
 SCHEMA = "staging"
 _STAGE = sql.Identifier("pg_temp", "ingestion_stage")
@@ -86,7 +86,7 @@ def ensure_table(connection: Connection, contract: Contract) -> None:
 
 
 def _type(name: str) -> sql.SQL:
-    return sql.SQL(name)  # type: ignore[arg-type]  # the contract admits a closed list of types only
+    return sql.SQL(name)  # the contract admits a closed list of types only
 
 
 def _canonical(name: str) -> str:
@@ -171,9 +171,10 @@ def _csv_chunks(query: str) -> Iterator[Iterator[bytes]]:
 
     def produce() -> None:
         try:
-            with duckdb.connect(config={"threads": 2, "memory_limit": "256MB"}) as engine:
-                engine.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
-                engine.execute(f"COPY ({query}) TO '/dev/fd/{writing}' (FORMAT csv, HEADER false, USE_TMP_FILE false)")
+            with engine() as connection:
+                connection.execute(
+                    f"COPY ({query}) TO '/dev/fd/{writing}' (FORMAT csv, HEADER false, USE_TMP_FILE false)"
+                )
         except BaseException as error:
             failures.append(error)
         finally:

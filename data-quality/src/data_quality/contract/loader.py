@@ -81,7 +81,7 @@ def _failed(path: Path, found: list[Found]) -> ContractError:
 def _parse(path: Path, text: str) -> dict[str, Any]:
     import yaml
 
-    class UniqueKeys(yaml.SafeLoader):  # type: ignore[misc]
+    class UniqueKeys(yaml.SafeLoader):
         """YAML keeps the last of two equal keys, which hides a mistake."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

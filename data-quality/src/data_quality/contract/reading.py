@@ -24,6 +24,17 @@ _PHYSICAL = re.compile(
     r"(?i)text|varchar(\(\d+\))?|char(\(\d+\))?|smallint|integer|int|bigint|real|double precision|boolean|date|time"
     r"|timestamp|timestamptz|timestamp with(out)? time zone|uuid|jsonb|json|(numeric|decimal)\(\d+(, ?\d+)?\)"
 )
+_FAMILIES = {
+    "string": ("text", "varchar", "char", "uuid"),
+    "integer": ("smallint", "integer", "int", "bigint", "numeric", "decimal"),
+    "number": ("numeric", "decimal", "real", "double precision"),
+    "boolean": ("boolean",),
+    "date": ("date",),
+    "time": ("time", "time without time zone"),
+    "timestamp": ("timestamp", "timestamptz", "timestamp with time zone", "timestamp without time zone"),
+    "object": ("jsonb", "json"),
+    "array": ("jsonb", "json"),
+}
 _OPERATORS = (
     "mustBe",
     "mustNotBe",
@@ -139,34 +150,7 @@ class Reading:
         physical = entry.get("physicalType")
         options = entry.get("logicalTypeOptions") or {}
         column = str(entry.get("physicalName") or name)
-        if not name:
-            self.problem(join(where, "name"), "is missing")
-        if column.startswith("_") or len(column.encode()) > 63 or "\0" in column:
-            self.problem(
-                join(where, "name"),
-                f"{column!r} can't be a column: no leading _ (the platform's own), 63 bytes at most",
-            )
-        if logical not in OPTIONS:
-            self.problem(join(where, "logicalType"), f"is {logical!r}; known: {', '.join(sorted(OPTIONS))}")
-        for key in options:
-            if logical in OPTIONS and key not in OPTIONS[logical]:
-                self.found.append(unknown(key, OPTIONS[logical], join(where, f"logicalTypeOptions.{key}")))
-        if physical is not None and not _PHYSICAL.fullmatch(str(physical)):
-            self.problem(
-                join(where, "physicalType"),
-                f"{physical!r} is no type the platform makes: text, bigint, numeric(12,2), timestamptz…",
-            )
-        if options.get("format") and logical in ("string", "time"):
-            known = ("email", "uuid") if logical == "string" else ()
-            if options["format"] not in known:
-                self.problem(
-                    join(where, "logicalTypeOptions.format"), f"{options['format']!r} is not checked here; use pattern"
-                )
-        for bound in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"):
-            if bound in options:
-                self._bound(options[bound], logical, join(where, f"logicalTypeOptions.{bound}"))
-        if "pattern" in options:
-            self._pattern(str(options["pattern"]), join(where, "logicalTypeOptions.pattern"))
+        self._check_column(entry, name, column, logical, options, where)
         return Column(
             name=name,
             column=column,
@@ -193,6 +177,44 @@ class Reading:
             default_timezone=str(options.get("defaultTimezone") or "UTC"),
             accepted=self._accepted(entry, where),
         )
+
+    def _check_column(
+        self, entry: dict[str, Any], name: str, column: str, logical: str, options: dict[str, Any], where: str
+    ) -> None:
+        physical = entry.get("physicalType")
+        if not name:
+            self.problem(join(where, "name"), "is missing")
+        if column.startswith("_") or len(column.encode()) > 63 or "\0" in column:
+            self.problem(
+                join(where, "name"),
+                f"{column!r} can't be a column: no leading _ (the platform's own), 63 bytes at most",
+            )
+        if logical not in OPTIONS:
+            self.problem(join(where, "logicalType"), f"is {logical!r}; known: {', '.join(sorted(OPTIONS))}")
+        if physical is not None:
+            base = str(physical).lower().partition("(")[0]
+            if not _PHYSICAL.fullmatch(str(physical)):
+                message = f"{physical!r} is no type the platform makes: text, bigint, numeric(12,2), timestamptz…"
+                self.problem(join(where, "physicalType"), message)
+            elif base not in _FAMILIES.get(logical, (base,)):
+                self.problem(join(where, "physicalType"), f"{physical!r} can't hold a {logical}")
+        self._check_options(logical, options, where)
+
+    def _check_options(self, logical: str, options: dict[str, Any], where: str) -> None:
+        for key in options:
+            if logical in OPTIONS and key not in OPTIONS[logical]:
+                self.found.append(unknown(key, OPTIONS[logical], join(where, f"logicalTypeOptions.{key}")))
+        if options.get("format") and logical in ("string", "time"):
+            known = ("email", "uuid") if logical == "string" else ()
+            if options["format"] not in known:
+                self.problem(
+                    join(where, "logicalTypeOptions.format"), f"{options['format']!r} is not checked here; use pattern"
+                )
+        for bound in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"):
+            if bound in options:
+                self._bound(options[bound], logical, join(where, f"logicalTypeOptions.{bound}"))
+        if "pattern" in options:
+            self._pattern(str(options["pattern"]), join(where, "logicalTypeOptions.pattern"))
 
     def _bound(self, value: Any, logical: str, where: str) -> None:
         try:
@@ -246,7 +268,7 @@ class Reading:
         if kind not in ("library", "sql"):
             self.problem(join(where, "type"), f"{kind!r} can't be run here: use library or sql")
             return None
-        metric, query = entry.get("metric"), entry.get("query")
+        metric, query = str(entry.get("metric") or ""), entry.get("query")
         if kind == "library" and metric not in _ARGUMENTS:
             self.problem(join(where, "metric"), f"is {metric!r}; known: {', '.join(_ARGUMENTS)}")
             return None
@@ -265,8 +287,8 @@ class Reading:
             self.problem(join(where, "severity"), f"is {severity!r}; known: {', '.join(_SEVERITIES)}")
         return QualityRule(
             name=str(entry.get("name") or "_".join(filter(None, (column, metric or "sql")))),
-            type=kind,
-            metric=metric,
+            type="sql" if kind == "sql" else "library",
+            metric=metric or None,
             query=query,
             column=column,
             severity=severity,
