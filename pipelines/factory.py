@@ -46,7 +46,7 @@ def contract_problems(contracts: Path) -> str:
 
 def ingest_dag(contract: Contract) -> DAG:
     """Return the DAG that takes a dataset's files from `incoming/` into its staging table."""
-    common = {"contract_path": str(contract.path)}
+    common = {"contract_path": contract.path}
 
     @dag(
         dag_id=f"ingest__{contract.name}",
@@ -56,7 +56,7 @@ def ingest_dag(contract: Contract) -> DAG:
         catchup=False,
         tags=["ingest", contract.domain, *contract.tags],
         default_args=default_args(owner=contract.owner),
-        doc_md=f"{contract.description}\n\nContract: `{contract.path.name}`, version {contract.version}.",
+        doc_md=f"{contract.description}\n\nContract: `{Path(contract.path).name}`, version {contract.version}.",
     )
     def ingest() -> None:
         discover = DiscoverFilesOperator(task_id="discover", **common)
@@ -73,7 +73,7 @@ def ingest_dag(contract: Contract) -> DAG:
         @task(outlets=[staging_table(contract.table)], trigger_rule="all_done")
         def publish(batches: Any) -> dict[str, int]:
             """Tell what depends on the table that it changed, where it did."""
-            outcomes = [outcome for batch in batches or () for outcome in batch or ()]
+            outcomes = list(_flattened(batches))
             changed = sum(outcome["rows_inserted"] + outcome["rows_updated"] for outcome in outcomes)
             if not changed:
                 raise AirflowSkipException("the table is as it was")
@@ -82,3 +82,12 @@ def ingest_dag(contract: Contract) -> DAG:
         publish(batch.expand(files=discover.output))
 
     return ingest()
+
+
+def _flattened(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the dictionaries in lists of lists: Airflow hands on one batch's list as it is, several as a list."""
+    if isinstance(value, dict):
+        yield value
+        return
+    for item in value or ():
+        yield from _flattened(item)

@@ -1,0 +1,110 @@
+"""`dp ingest`: the ingestion core by hand, without Airflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from dataplatform_cli.display import err, out
+from dataplatform_cli.errors import PlatformError
+from dataplatform_cli.settings import StackSettings
+
+if TYPE_CHECKING:
+    from data_quality.contract import Contract
+    from pipelines.ingestion.objects import ObjectStore
+
+FIELDS = (
+    "path", "status", "rows_read", "rows_rejected", "rows_deduplicated", "rows_inserted", "rows_updated",
+    "rows_unchanged", "error", "seconds",
+)  # fmt: skip
+GOOD = ("succeeded", "duplicate")
+
+
+def ingest_files(settings: StackSettings, files: list[str], contract: str, dsn: str | None) -> list[dict[str, Any]]:
+    """Take files in, one after the other, and return what became of each, in the order given.
+
+    Args:
+        settings: The stack, for its object store and, where no `dsn` is given, its warehouse.
+        files: Local paths or `s3://bucket/key`.
+        contract: Path of a contract, or the name of a dataset in data-quality/contracts.
+        dsn: libpq URL of the warehouse.
+
+    Raises:
+        PlatformError: the contract can't be used, or the warehouse is away.
+    """
+    chosen = find_contract(settings, contract)
+    target = dsn or settings.dsn("loader")
+    store = _store(settings) if any(file.startswith("s3://") for file in files) else None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    outcomes = []
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("ingesting", total=len(files))
+        for file in files:
+            progress.update(task, description=Path(file).name)
+            outcomes.append(_ingest_one(file, chosen, target, store))
+            progress.advance(task)
+    return outcomes
+
+
+def find_contract(settings: StackSettings, given: str) -> Contract:
+    """Return the contract of a path or of a dataset's name.
+
+    Raises:
+        PlatformError: there is none, or it can't be used.
+    """
+    from data_quality.contract import ContractError, load_contract, load_contracts
+
+    if Path(given).is_file():
+        try:
+            return load_contract(Path(given))
+        except ContractError as error:
+            raise PlatformError(str(error)) from error
+    known = {contract.name: contract for contract in load_contracts(settings.root / "data-quality" / "contracts")}
+    if given not in known:
+        raise PlatformError(f"there is no contract '{given}'", f"give a file, or one of: {', '.join(known)}")
+    return known[given]
+
+
+def print_outcomes(outcomes: list[dict[str, Any]]) -> None:
+    """Print a table of what became of each file."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("file", "outcome", "read", "rejected", "dedup", "inserted", "updated", "unchanged", "s"):
+        table.add_column(name, justify="left" if name in ("file", "outcome") else "right")
+    for item in outcomes:
+        colour = "green" if item["status"] == "succeeded" else "yellow" if item["status"] == "duplicate" else "red"
+        counts = [f"{item[name]:,}" for name in FIELDS if name.startswith("rows_")]
+        seconds = f"{item['seconds']:.1f}"
+        table.add_row(Path(item["path"]).name, f"[{colour}]{item['status']}[/]", *counts, seconds)
+    out.print(table)
+    for item in outcomes:
+        if item["error"]:
+            out.print(f"[red]{Path(item['path']).name}[/]: ", end="")
+            out.print(item["error"], markup=False, soft_wrap=True)
+
+
+def _ingest_one(file: str, contract: Contract, dsn: str, store: ObjectStore | None) -> dict[str, Any]:
+    from pipelines.ingestion import core
+
+    try:
+        outcome = core.ingest_file(file, contract, dsn, store).to_dict()
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        outcome = {"path": file, "status": "failed", "error": f"{error.strerror or error}: {file}", "seconds": 0.0}
+    except psycopg.OperationalError as error:
+        raise PlatformError(
+            f"the warehouse can't be reached: {str(error).strip().splitlines()[-1].strip()}",
+            "`dp up postgres` starts the stack's; --dsn names another",
+        ) from error
+    return {"path": file, **{name: outcome.get(name, 0) for name in FIELDS if name not in ("path", "error")},
+            "error": outcome.get("error")}  # fmt: skip
+
+
+def _store(settings: StackSettings) -> ObjectStore:
+    from pipelines.ingestion.objects import ObjectStore
+
+    from dataplatform_cli.stack.s3 import client
+
+    return ObjectStore(client(settings))
