@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import structlog
@@ -35,6 +36,8 @@ def main() -> int:
     except OperationalError as error:
         log.error("database_unavailable", reason=str(error.orig).strip())
         return 1
+    # uvicorn shuts down in order and then raises the signal again: that, too, is a clean end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     log.info("serving", host=settings.host, port=settings.port)
     uvicorn.run(
         create_app(settings, engine),

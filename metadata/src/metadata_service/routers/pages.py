@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import re
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from fastapi.templating import Jinja2Templates
 
 from metadata_service.dependencies import DbSession
 from metadata_service.naming import LAYERS
+from metadata_service.rendering import templates
 from metadata_service.repositories.datasets import DatasetFilter
 from metadata_service.repositories.runs import RunFilter
 from metadata_service.schemas import ColumnLineageEdge, DatasetLineage, RunState
 from metadata_service.services import catalog, lineage, runs
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-templates = Jinja2Templates(Path(__file__).parents[1] / "templates")
 
 ROWS = 50
-NOTHING = "\u2013"
 SHOWN_ELSEWHERE = {"schema", "documentation", "ownership", "tags", "columnLineage", "dataQualityAssertions", "sql"}
-_PASSWORD = re.compile(r"(\w+://[^/\s:@\"]+):[^/\s@\"]+@")
 
 
 @router.get("/")
@@ -125,60 +117,3 @@ def _other_facets(
         for name, facet in facets.items()
         if name not in SHOWN_ELSEWHERE and name not in hidden
     }
-
-
-def _ago(at: datetime | None) -> str:
-    """Return how long ago a time was, in its largest unit."""
-    if at is None:
-        return "never"
-    seconds = (datetime.now(UTC) - at).total_seconds()
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)} {unit} ago"
-    return "just now"
-
-
-def _duration(seconds: float | None) -> str:
-    """Return a length of time as 0.4 s, 12 s, 3 min 20 s or 2 h 5 min."""
-    if seconds is None:
-        return NOTHING
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _value(value: Any) -> str:
-    """Return a measured or expected value as a person writes it."""
-    if value is None:
-        return NOTHING
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, int | float):
-        return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
-    return ", ".join(_value(item) for item in value)
-
-
-def _pretty(value: Any) -> str:
-    """Return JSON for reading, passwords in addresses left out."""
-    return _PASSWORD.sub(r"\1:***@", json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _short_name(name: str) -> str:
-    """Return the end of a dataset's name that tells it apart: `schema.table`, or the path."""
-    return name if "/" in name else ".".join(name.split(".")[-2:])
-
-
-templates.env.filters |= {
-    "ago": _ago,
-    "duration": _duration,
-    "value": _value,
-    "pretty": _pretty,
-    "short_name": _short_name,
-    "query": urlencode,
-}

@@ -1,0 +1,74 @@
+"""Templates of the web pages, and how they write times, lengths and values."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi.templating import Jinja2Templates
+
+templates = Jinja2Templates(Path(__file__).parent / "templates")
+
+NOTHING = "\u2013"
+_PASSWORD = re.compile(r"(\w+://[^/\s:@\"]+):[^/\s@\"]+@")
+
+
+def _ago(at: datetime | None) -> str:
+    """Return how long ago a time was, in its largest unit."""
+    if at is None:
+        return "never"
+    seconds = (datetime.now(UTC) - at).total_seconds()
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit} ago"
+    return "just now"
+
+
+def _duration(seconds: float | None) -> str:
+    """Return a length of time as 0.4 s, 12 s, 3 min 20 s or 2 h 5 min."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _value(value: Any) -> str:
+    """Return a measured or expected value as a person writes it."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int | float):
+        return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
+    return ", ".join(_value(item) for item in value)
+
+
+def _pretty(value: Any) -> str:
+    """Return JSON for reading, passwords in addresses left out."""
+    return _PASSWORD.sub(r"\1:***@", json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _short_name(name: str) -> str:
+    """Return the end of a dataset's name that tells it apart: `schema.table`, or the path."""
+    return name if "/" in name else ".".join(name.split(".")[-2:])
+
+
+templates.env.filters |= {
+    "ago": _ago,
+    "duration": _duration,
+    "value": _value,
+    "pretty": _pretty,
+    "short_name": _short_name,
+    "query": urlencode,
+}
