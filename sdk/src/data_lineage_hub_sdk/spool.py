@@ -105,19 +105,20 @@ class Spool:
 
     def note_reachable(self) -> None:
         """Forget that the hub failed to answer."""
-        (self.folder / ".unreachable").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a spool that can't be used must not stop a delivery
+            (self.folder / ".unreachable").unlink()
 
     def unreachable_for(self) -> float:
         """Return the seconds since the hub last failed to answer; infinity if it did answer since."""
         try:
             return max(0.0, time.time() - (self.folder / ".unreachable").stat().st_mtime)
-        except FileNotFoundError:
+        except OSError:
             return float("inf")
 
     def _names(self) -> list[str]:
         try:
             return [entry.name for entry in self.folder.iterdir()]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def _tidy(self) -> None:
