@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
@@ -157,12 +158,19 @@ class LoadFilesOperator(_ContractOperator):
     def _lineage(self) -> OperatorLineage:
         from airflow.providers.openlineage.extractors import OperatorLineage
 
-        from pipelines.ingestion.lineage import lineage_datasets
+        from pipelines.ingestion.lineage import lineage_event
 
-        inputs, outputs = lineage_datasets(
-            self.contract(), self.outcomes, warehouse_namespace=warehouse_namespace(self.warehouse_conn_id)
+        event = lineage_event(
+            "COMPLETE",
+            self.contract(),
+            self.outcomes,
+            # Airflow's provider knows the run and the job better: only the datasets are taken from here.
+            run_id=str(UUID(int=0)),
+            job=self.task_id,
+            job_namespace="",
+            warehouse_namespace=warehouse_namespace(self.warehouse_conn_id),
         )
-        return OperatorLineage(inputs=inputs, outputs=outputs)
+        return OperatorLineage(inputs=event.inputs, outputs=event.outputs)
 
 
 class SettleFilesOperator(_ContractOperator):

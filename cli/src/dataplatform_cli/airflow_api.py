@@ -36,9 +36,7 @@ class AirflowClient:
 
     def runs(self, dag_id: str, limit: int = 50) -> list[dict[str, Any]]:
         """Return a DAG's runs, newest first; none where Airflow does not know it yet."""
-        answer = self._http.get(
-            f"/api/v2/dags/{dag_id}/dagRuns", params={"limit": limit, "order_by": "-run_after"}
-        )
+        answer = self._http.get(f"/api/v2/dags/{dag_id}/dagRuns", params={"limit": limit, "order_by": "-run_after"})
         if answer.status_code == 404:
             return []
         answer.raise_for_status()
@@ -61,7 +59,8 @@ class AirflowClient:
         return "\n".join(told) or f"{dag_id} failed"
 
     def _log_end(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
-        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}/logs/{max(task['try_number'], 1)}"
+        instance = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}"
+        path = f"{instance}/logs/{max(task['try_number'], 1)}"
         answer = self._http.get(path, params={"map_index": task["map_index"], "full_content": True})
         if answer.status_code != 200:
             return "its log could not be read"

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+from rich.console import Console
 
 from dataplatform_cli.display import out
 from dataplatform_cli.errors import PlatformError
@@ -51,12 +52,12 @@ def examine(settings: StackSettings) -> list[Finding]:
     ]
 
 
-def print_findings(findings: list[Finding]) -> None:
+def print_findings(findings: list[Finding], console: Console = out) -> None:
     """Print one line a finding, its cure below it."""
     for finding in findings:
-        out.print(f"  {MARKS[finding.level]} [bold]{finding.check:<13}[/]{finding.message}", soft_wrap=True)
+        console.print(f"  {MARKS[finding.level]} [bold]{finding.check:<13}[/]{finding.message}", soft_wrap=True)
         if finding.cure:
-            out.print(f"    [yellow]cure:[/] {finding.cure}", soft_wrap=True)
+            console.print(f"    [yellow]cure:[/] {finding.cure}", soft_wrap=True)
 
 
 def stop_if_hopeless(findings: list[Finding]) -> None:

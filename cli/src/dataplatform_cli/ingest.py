@@ -103,8 +103,7 @@ def _ingest_one(file: str, contract: Contract, dsn: str, store: ObjectStore | No
 
 
 def _store(settings: StackSettings) -> ObjectStore:
-    from pipelines.ingestion.objects import ObjectStore
-
     from dataplatform_cli.stack.s3 import client
+    from pipelines.ingestion.objects import ObjectStore
 
     return ObjectStore(client(settings))

@@ -157,6 +157,54 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command()
 @reported
+def demo(as_json: Json = False) -> None:
+    """Start everything, take sample files from bucket to dashboard, and tell what happened.
+
+    Exit code 0 only if all of it came out as it should.
+    """
+    from dataplatform_cli.demo import run_demo
+    from dataplatform_cli.demo.report import print_report
+
+    facts = run_demo(settings_of_repository())
+    if as_json:
+        sys.stdout.write(json.dumps(facts) + "\n")
+    else:
+        print_report(facts)
+    if not facts["ok"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+@reported
+def ingest(
+    files: Annotated[list[str], typer.Argument(help="Local paths, or s3://bucket/key.", show_default=False)],
+    contract: Annotated[str, typer.Option("--contract", "-c", help="A contract file, or the name of a dataset.")],
+    dsn: Annotated[str | None, typer.Option(help="Warehouse to load into; the stack's where left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Take files in by hand, without Airflow. Exit code 0 only if every file ended well."""
+    from dataplatform_cli.ingest import GOOD, ingest_files, print_outcomes
+
+    outcomes = ingest_files(settings_of_repository(), files, contract, dsn)
+    if as_json:
+        sys.stdout.write(json.dumps({"files": outcomes}) + "\n")
+    else:
+        print_outcomes(outcomes)
+    if any(outcome["status"] not in GOOD for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@reported
+def dbt(context: typer.Context) -> None:
+    """Run dbt on the stack's warehouse, for example `dp dbt build --select fct_sales+`."""
+    from dataplatform_cli.dbt import run_dbt
+
+    raise typer.Exit(run_dbt(settings_of_repository(), context.args))
+
+
+@app.command()
+@reported
 def destroy(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
