@@ -58,9 +58,8 @@ def clean(
     unknown = [index for index in range(len(source.header)) if index not in positions.values()]
     _check_columns(source, contract, positions, unknown)
     rules = _rules(contract)
-    statement = _statement(source, contract, positions, unknown, rules)
     try:
-        connection.execute(statement)
+        source = _run(source, contract, positions, unknown, rules, connection)
     except duckdb.OutOfMemoryException as error:
         raise FileRefused("needs more memory than a reader may use", "processing") from error
     except duckdb.Error as error:
@@ -77,6 +76,25 @@ def clean(
     result.rows_staged = int(row[0]) if row else 0
     _check_unique(contract, connection, staged)
     return result
+
+
+def _run(
+    source: Source,
+    contract: Contract,
+    positions: dict[str, int],
+    unknown: list[int],
+    rules: list[_Rule],
+    connection: duckdb.DuckDBPyConnection,
+) -> Source:
+    """Run the cleaning statement, a second time by the careful reader if the fast one met a ragged record."""
+    try:
+        connection.execute(_statement(source, contract, positions, unknown, rules))
+    except duckdb.InvalidInputException:
+        if source.careful is None:
+            raise
+        source = source.careful()
+        connection.execute(_statement(source, contract, positions, unknown, rules))
+    return source
 
 
 def _match(header: list[str], contract: Contract) -> dict[str, int]:

@@ -10,8 +10,9 @@ import gzip
 import hashlib
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -56,6 +57,13 @@ class Content:
     pairs: int = 0
     quotes: bool = False
     blank_lines: bool = False
+    delimiters: Counter[str] = field(default_factory=Counter)
+    closed: bool = True
+
+    @property
+    def lines(self) -> int:
+        """How many lines there are, a last one without its end counted too."""
+        return self.line_feeds + (not self.closed)
 
 
 def sha256(path: Path) -> str:
@@ -64,7 +72,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inspect(path: Path, work: Path, encoding: str | None, quote: str, max_bytes: int) -> Content:
+def inspect(
+    path: Path, work: Path, encoding: str | None, quote: str, delimiters: tuple[str, ...], max_bytes: int
+) -> Content:
     """Find out what a file is and make it plain.
 
     Args:
@@ -72,6 +82,7 @@ def inspect(path: Path, work: Path, encoding: str | None, quote: str, max_bytes:
         work: Folder for the unpacked copy.
         encoding: The contract's encoding, None to find it out.
         quote: The quote character to look for.
+        delimiters: The delimiters to count.
         max_bytes: The most a packed file may unpack to.
 
     Raises:
@@ -91,7 +102,7 @@ def inspect(path: Path, work: Path, encoding: str | None, quote: str, max_bytes:
     found, bom = _encoding(head, encoding)
     text = plain if (found, bom) == ("utf-8", 0) else work / "text"
     content = Content(text, "empty", compression, found)
-    _transcode(plain, content, bom, quote.encode())
+    _transcode(plain, content, bom, quote.encode(), delimiters)
     content.kind = _kind(content)
     return content
 
@@ -174,7 +185,7 @@ def _chunks(path: Path, encoding: str, bom: int) -> Iterator[bytes]:
             yield chunk if encoding == "utf-8" else text.encode()
 
 
-def _transcode(plain: Path, content: Content, bom: int, quote: bytes) -> None:
+def _transcode(plain: Path, content: Content, bom: int, quote: bytes, delimiters: tuple[str, ...]) -> None:
     """Check and measure the text, and write it as UTF-8 unless it is that already."""
     out = None if content.path == plain else content.path.open("wb")
     head, last = b"", b"\n"
@@ -192,12 +203,15 @@ def _transcode(plain: Path, content: Content, bom: int, quote: bytes) -> None:
                 content.pairs += joined.count(b"\r\n")
             content.quotes = content.quotes or quote in chunk
             content.blank_lines = content.blank_lines or b"\n\n" in joined or b"\n\r" in joined
+            for delimiter in delimiters:
+                content.delimiters[delimiter] += chunk.count(delimiter.encode())
             if b"\0" in chunk:
                 raise FileRefused("is binary data: it holds NUL bytes")
             last = chunk[-1:]
     finally:
         if out:
             out.close()
+    content.closed = last == b"\n"
     content.head = head.decode("utf-8", "ignore")
 
 

@@ -150,10 +150,11 @@ def _keep(path: Path, name: str, store: ObjectStore | None, folder: Path | None)
 def _clean(base: PreparedFile, path: Path, contract: Contract, work: Path, staged: Path, rejects: Path) -> PreparedFile:
     from pipelines.ingestion.cleaning import clean
     from pipelines.ingestion.engine import engine
-    from pipelines.ingestion.readers import read
+    from pipelines.ingestion.readers import DELIMITERS, read
 
     csv = contract.ingest.csv
-    content = inspect(path, work, csv.encoding, csv.quote, MAX_UNPACKED)
+    delimiters = (csv.delimiter,) if csv.delimiter else DELIMITERS
+    content = inspect(path, work, csv.encoding, csv.quote, delimiters, MAX_UNPACKED)
     with engine() as connection:
         source = read(content, contract, connection, work)
         result = clean(source, contract, connection, staged, rejects)
@@ -247,8 +248,8 @@ def _load(
 
 
 def _known(connection: Any, entry: ledger.Entry, outcome: FileOutcome, run_id: str) -> FileOutcome:
-    """The content is in. The same address, not yet moved: a load cut short after its commit; else a duplicate."""
-    if entry.path == outcome.path and outcome.source.is_object and entry.moved_to is None:
+    """The content is in. By this very delivery: its load was cut short after the commit. Else it is a duplicate."""
+    if entry.is_delivery(outcome.source):
         return replace(outcome, status="succeeded", stage=None, error=None, **entry.counts.to_dict())
     outcome = replace(
         outcome, status="duplicate", rows_read=0, rows_rejected=0, rows_deduplicated=0, rejects_by_rule={}

@@ -7,6 +7,7 @@ address keeps its row and counts its attempts.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pipelines.ingestion.model import Counts, FileOutcome
+from pipelines.ingestion.model import Counts, FileOutcome, SourceFile
 
 MAX_REJECTED_ROWS = 1000  # kept in the table for each file; the Parquet of rejects has them all
 
@@ -96,8 +97,13 @@ class Entry:
 
     id: int
     path: str
-    moved_to: str | None
+    modified: dt.datetime | None
     counts: Counts
+
+    def is_delivery(self, source: SourceFile) -> bool:
+        """Whether this very object was loaded, as told by address and time of arrival, and not a copy of it."""
+        arrived = dt.datetime.fromisoformat(source.modified)
+        return source.is_object and self.path == source.uri and self.modified == arrived
 
 
 def lock(connection: Connection, name: str) -> None:
@@ -135,7 +141,7 @@ def ensure_schema(connection: Connection, contract: Any) -> None:
 def find_succeeded(connection: Connection, dataset: str, content_hash: str) -> Entry | None:
     """Return the entry of a content that is loaded already."""
     row = connection.execute(
-        "SELECT id, path, moved_to, rows_read, rows_rejected, rows_deduplicated, rows_inserted, rows_updated,"
+        "SELECT id, path, source_modified, rows_read, rows_rejected, rows_deduplicated, rows_inserted, rows_updated,"
         " rows_unchanged FROM audit.file_ingestion_log"
         " WHERE dataset = %s AND content_hash = %s AND status = 'succeeded'",
         [dataset, content_hash],

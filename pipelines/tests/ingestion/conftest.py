@@ -46,10 +46,10 @@ def document(name: str, columns: list[dict[str, Any]], ingest: dict[str, Any]) -
 def make_contract(tmp_path: Path) -> MakeContract:
     """Return a function that makes the test's contract with other columns or ingest options."""
 
-    def make(columns: list[dict[str, Any]] | None = None, name: str = "things", **ingest: Any) -> Contract:
-        options = {"rejects": {"max_percent": 100}} | ({"order_by": "changed"} if columns is None else {}) | ingest
+    def make(fields: list[dict[str, Any]] | None = None, name: str = "things", **ingest: Any) -> Contract:
+        options = {"rejects": {"max_percent": 100}} | ({"order_by": "changed"} if fields is None else {}) | ingest
         path = tmp_path / f"{name}.odcs.yaml"
-        path.write_text(yaml.safe_dump(document(name, columns or COLUMNS, options), sort_keys=False))
+        path.write_text(yaml.safe_dump(document(name, fields or COLUMNS, options), sort_keys=False))
         return load_contract(path)
 
     return make
