@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 
@@ -26,6 +26,8 @@ from pipelines.ingestion.model import FileOutcome, FileRefused, PreparedFile, So
 from pipelines.ingestion.objects import ObjectStore, split
 
 MAX_UNPACKED = 64 * 1024**3
+
+GONE = "is no longer there: moved or deleted before it was read"
 
 Dsn = str | psycopg.Connection[Any]  # the warehouse's URL, or a connection in autocommit mode to use again
 
@@ -73,7 +75,10 @@ def prepare(
     began, started = time.monotonic(), dt.datetime.now(dt.UTC).isoformat()
     with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
         work = Path(scratch)
-        path = _fetch(source, store, work)
+        try:
+            path = _fetch(source, store, work)
+        except FileNotFoundError:
+            return PreparedFile(source, "", contract.version, "gone", error=GONE, started_at=started)
         base = PreparedFile(source, sha256(path), contract.version, "failed", started_at=started)
         if dsn and _is_loaded(dsn, contract, base.content_hash):
             prepared = replace(base, status="duplicate")
@@ -192,13 +197,21 @@ def load(
     return replace(outcome, seconds=round(prepared.seconds + time.monotonic() - began, 3))
 
 
+_STATUS: dict[str, Literal["succeeded", "failed", "duplicate"]] = {
+    "staged": "succeeded",
+    "failed": "failed",
+    "duplicate": "duplicate",
+    "gone": "failed",
+}
+
+
 def _outcome(prepared: PreparedFile) -> FileOutcome:
     source = prepared.source
     return FileOutcome(
         path=source.uri,
         dataset=source.dataset,
-        status="succeeded" if prepared.status == "staged" else prepared.status,
-        stage=prepared.stage,
+        status=_STATUS[prepared.status],
+        stage="validation" if prepared.status == "gone" else prepared.stage,
         error=prepared.error,
         rows_read=prepared.rows_read,
         rows_rejected=prepared.rows_rejected,
@@ -229,6 +242,8 @@ def _load(
     rejects = _local(prepared.rejects_uri, store, work / "rejects.parquet")
     with connected(dsn) as connection:
         ledger.ensure_schema(connection, contract)
+        if prepared.status == "gone":  # the task is run again after it was killed: the ledger knows
+            return ledger.find_delivery(connection, prepared.source) or outcome
         with connection.transaction():
             ledger.lock(connection, f"table {contract.table}")
             entry = ledger.find_succeeded(connection, contract.name, prepared.content_hash)
@@ -273,17 +288,25 @@ def settle(
     """Record a failure in the ledger and move the file to `processed/` or `failed/<stage>_failed/`. Safe to repeat."""
     with connected(dsn) as connection:
         if outcome.status == "failed":
-            with tempfile.TemporaryDirectory(prefix="settle-") as scratch, connection.transaction():
-                ledger.lock(connection, "ddl")
-                ledger.ensure_schemas(connection)
-                ledger.ensure_ledger(connection)
-                rejects = _local(outcome.rejects_uri, store, Path(scratch) / "rejects.parquet")
-                ledger.record(connection, ledger.new_id(connection, outcome), outcome, run_id, rejects)
+            _record_failure(outcome, connection, store, run_id)
         if store is None or not _is_incoming(outcome.source, store):
             return outcome
         target = _move(outcome, store)
-        ledger.record_move(connection, outcome, target)
+        if target is not None:
+            ledger.record_move(connection, outcome, target)
     return replace(outcome, moved_to=target)
+
+
+def _record_failure(outcome: FileOutcome, connection: Any, store: ObjectStore | None, run_id: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="settle-") as scratch, connection.transaction():
+        ledger.lock(connection, "ddl")
+        ledger.ensure_schemas(connection)
+        ledger.ensure_ledger(connection)
+        recorded = ledger.find_delivery(connection, outcome.source)
+        if recorded is not None and recorded.started_at == outcome.started_at:
+            return  # this very attempt, settled a second time
+        rejects = _local(outcome.rejects_uri, store, Path(scratch) / "rejects.parquet")
+        ledger.record(connection, ledger.new_id(connection, outcome), outcome, run_id, rejects)
 
 
 def _is_incoming(source: SourceFile, store: ObjectStore) -> bool:
@@ -294,13 +317,13 @@ def _folder(stage: Stage | None) -> str:
     return f"failed/{stage}_failed" if stage else "processed"
 
 
-def _move(outcome: FileOutcome, store: ObjectStore) -> str:
-    """Move a file out of incoming, never over another one, and return its new address."""
+def _move(outcome: FileOutcome, store: ObjectStore) -> str | None:
+    """Move a file out of incoming, never over another one, and return its new address, None if it is not known."""
     source = outcome.source
     target = f"s3://{store.raw}/{source.dataset}/{_folder(outcome.stage)}/dt={source.day}/{source.name}"
     here, there = store.find(source.uri), store.find(target)
     if here is None:  # a move cut short after its delete, or somebody took it away
-        return target
+        return target if there is not None else None
     if there is not None and (there.size, there.etag) != (here.size, here.etag):
         stem, dot, extension = target.rpartition("/")[2].partition(".")
         target = f"{target.rpartition('/')[0]}/{stem}.{outcome.content_hash[:12]}{dot}{extension}"

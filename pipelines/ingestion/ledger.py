@@ -149,6 +149,26 @@ def find_succeeded(connection: Connection, dataset: str, content_hash: str) -> E
     return None if row is None else Entry(row[0], row[1], row[2], Counts(*row[3:]))
 
 
+def find_delivery(connection: Connection, source: SourceFile) -> FileOutcome | None:
+    """Return the recorded outcome of an object, told by its address and time of arrival."""
+    names = (
+        "status, stage, error, rows_read, rows_rejected, rows_deduplicated, rows_inserted, rows_updated,"
+        " rows_unchanged, content_hash, contract_version, rejects_uri, rejects_by_rule, started_at"
+    )
+    row = connection.execute(
+        sql.SQL(
+            "SELECT {} FROM audit.file_ingestion_log WHERE dataset = %s AND path = %s AND source_modified = %s"
+            " ORDER BY finished_at DESC LIMIT 1"
+        ).format(sql.SQL(names)),
+        [source.dataset, source.uri, source.modified],
+    ).fetchone()
+    if row is None:
+        return None
+    found = dict(zip(names.replace(" ", "").split(","), row, strict=True))
+    found["started_at"] = found["started_at"].astimezone(dt.UTC).isoformat()
+    return FileOutcome(source.uri, source.dataset, size=source.size, modified=source.modified, **found)
+
+
 def new_id(connection: Connection, outcome: FileOutcome) -> int:
     """Return the id that the outcome's row has, or will have."""
     row = connection.execute(

@@ -76,12 +76,15 @@ class Counts(_Record):
 
 @dataclass(frozen=True)
 class PreparedFile(_Record):
-    """A file after validation and processing: `staged` with its clean Parquet, or `failed` with stage and reason."""
+    """A file after validation and processing: `staged` with its clean Parquet, or `failed` with stage and reason.
+
+    `duplicate` content is in the ledger already; a `gone` object was taken in, moved or deleted by somebody before.
+    """
 
     source: SourceFile
     content_hash: str
     contract_version: str
-    status: Literal["staged", "failed", "duplicate"]
+    status: Literal["staged", "failed", "duplicate", "gone"]
     stage: Stage | None = None
     error: str | None = None
     staged_uri: str | None = None

@@ -80,9 +80,16 @@ class ObjectStore:
         return _stored(bucket, key, head["ContentLength"], head)
 
     def download(self, uri: str, path: Path) -> None:
-        """Write an object to a file, in one request: not every store answers range reads rightly."""
+        """Write an object to a file, in one request: not every store answers range reads rightly.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
         bucket, key = split(uri)
-        body = self.client.get_object(Bucket=bucket, Key=key)["Body"]
+        try:
+            body = self.client.get_object(Bucket=bucket, Key=key)["Body"]
+        except self.client.exceptions.NoSuchKey as error:
+            raise FileNotFoundError(f"no object {uri}") from error
         with path.open("wb") as file:
             for chunk in body.iter_chunks(1 << 20):
                 file.write(chunk)

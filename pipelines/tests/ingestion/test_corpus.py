@@ -84,7 +84,8 @@ FORMATS = [
     Case("open quote", H + ROW + '"b,,,,\nc,,,,\n', refused="opens a quote in line 3"),
     Case("very long line", H + "a" * 3_000_000 + ",,,,\n", [("a" * 3_000_000, None, None, None)]),
     Case("decimal comma", (H + ROW).replace(",", ";").replace("1.5", "1,5"), ONE, ingest={"csv": {"decimal": ","}}),
-    Case("null words", value("amount", "NA"), [("a", "2026-01-01", None, "1")], ingest={"csv": {"null_words": ["", "NA"]}}),
+    Case("null words", value("amount", "NA"),
+         [("a", "2026-01-01", None, "1")], ingest={"csv": {"null_words": ["", "NA"]}}),
     Case("skipped lines", "report of today\n\n" + H + ROW, ONE, ingest={"csv": {"skip_rows": 1}}),
     Case("without header", ROW, ONE, ingest={"csv": {"header": False}}),
     Case("other order of columns", "count,id,changed,amount,day\n1,a,,1.5,2026-01-01\n", ONE),
@@ -93,7 +94,8 @@ FORMATS = [
     Case("blank in the key stays", H + " a ,,,,\n", [(" a ", None, None, None)]),
     Case("unicode", H + "日本\N{GRINNING FACE},,,,\n", [("日本\N{GRINNING FACE}", None, None, None)]),
     Case("ndjson", '{"id":"a","day":"2026-01-01","amount":1.5,"count":1}\n', ONE),
-    Case("ndjson with blank lines and returns", '\n{"id":"a","day":"2026-01-01","amount":"1.50","count":1.0}\r\n\r\n', ONE),
+    Case("ndjson with blank lines",
+         '\n{"id":"a","day":"2026-01-01","amount":"1.50","count":1.0}\r\n\r\n', ONE),
     Case("json array", '[\n {"id":"a","day":"2026-01-01","amount":1.5,"count":1},\n {"id":"b"}\n]',
          [A, ("b", None, None, None)]),
     Case("empty json array", "[]", []),
@@ -105,7 +107,8 @@ FORMATS = [
     Case("parquet cut short", parquet(id=["a"])[:-30], refused="is no readable parquet"),
     Case("empty parquet", parquet(id=pa.array([], pa.string())), []),
     Case("header only", H, []),
-    Case("unknown column is rescued", "id,colour,size\na,red,\nb,,\n", [("a", None, None, None), ("b", None, None, None)],
+    Case("unknown column is rescued", "id,colour,size\na,red,\nb,,\n",
+         [("a", None, None, None), ("b", None, None, None)],
          rescued=['{"colour":"red"}', None]),
     Case("unknown column is discarded", "id,colour\na,red\n", [("a", None, None, None)],
          ingest={"columns": "discard"}, rescued=[None]),
@@ -128,7 +131,8 @@ REFUSED = [
     Case("misspelt column", "ids,day\na,2026-01-01\n", refused="perhaps 'ids'"),
     Case("column twice", "id,day,day\na,b,c\n", refused="names column 'day' twice"),
     Case("frozen columns", "id,colour\na,red\n", refused="'colour'", ingest={"columns": "freeze"}),
-    Case("contract wants parquet", H + ROW, refused="is csv, but its contract says parquet", ingest={"format": "parquet"}),
+    Case("contract wants parquet", H + ROW,
+         refused="is csv, but its contract says parquet", ingest={"format": "parquet"}),
     Case("budget in rows", H + "a,x,,,\nb,x,,,\nc,,,,\n", refused="2 bad rows of 3, more than the 1 rows",
          rules={"day: type": 2}, ingest={"rejects": {"max_percent": 100, "max_rows": 1}}),
     Case("budget in percent", H + "a,x,,,\nb,,,,\n", refused="more than the 40 percent",
@@ -147,13 +151,13 @@ BAD = {
         "2026-01-01T10:00:00",
     ],
     "amount": ["NaN", "inf", "1,5", "abc", "1_000", "0x10", "--1", "1e400"],
-    "count": ["17.5", "1e3", "NaN", "one", "1_0", "1."[:0] + "0x1", "+-1"],
+    "count": ["17.5", "1e3", "NaN", "one", "1_0", "0x1", "+-1"],
     "changed": ["2026-02-30T00:00:00Z", "2026-01-01T25:00:00", "now", "2026-01-01T24:00:00", "1767225600"],
 }
 RULE = {("amount", "1e400"): "range"}
 VALUES = [
     *(
-        Case(f"{column}={text}", value(column, f'"{text}"'), [], rules={f"{column}: {RULE.get((column, text), 'type')}": 1})
+        Case(f"{column}={text}", value(column, f'"{text}"'), [], {f"{column}: {RULE.get((column, text), 'type')}": 1})
         for column, texts in BAD.items()
         for text in texts
     ),

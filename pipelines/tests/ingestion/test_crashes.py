@@ -109,6 +109,25 @@ def test_two_processes_load_a_file_once(tmp_path: Path, store, s3, dataset, make
     assert "/processed/" in left.uri
 
 
+def test_a_task_run_again_reports_what_it_did(store, dataset, make_contract, empty_database, rows):
+    """An Airflow task is retried with the same list of files, of which some have been moved by then."""
+    contract = make_contract(name=dataset)
+    put(store, dataset, "a.csv", BAD)
+    put(store, dataset, "b.csv", "no data")
+    files = core.discover(store, contract)
+    first = core.ingest_batch(files, contract, empty_database, store)
+    again = core.ingest_batch(files, contract, empty_database, store)
+    assert [(o.status, o.counts, o.error, o.moved_to) for o in again] == [
+        (o.status, o.counts, o.error, o.moved_to) for o in first
+    ]
+    assert rows("SELECT count(*) FROM audit.file_ingestion_log") == [(2,)]
+    store.client.put_object(Bucket="raw", Key=f"{dataset}/incoming/c.csv", Body=b"c")
+    files = core.discover(store, contract)
+    store.client.delete_object(Bucket="raw", Key=f"{dataset}/incoming/c.csv")
+    [gone] = core.ingest_batch(files, contract, empty_database, store)
+    assert (gone.status, gone.error, gone.moved_to) == ("failed", core.GONE, None)
+
+
 def test_two_files_at_once_into_a_new_table(tmp_path: Path, store, s3, dataset, make_contract, empty_database, rows):
     """Each process sees both files and one key space; the table is made once and every row counted once."""
     contract = make_contract(name=dataset)
