@@ -112,7 +112,8 @@ class Run(Base):
 
     __tablename__ = "run"
     __table_args__ = (
-        Index("run_by_job", "job_id", "state", text("updated_at DESC"), text("id DESC")),
+        Index("run_by_job", "job_id", text("updated_at DESC"), text("id DESC")),
+        Index("run_by_job_and_state", "job_id", "state", text("updated_at DESC"), text("id DESC")),
         Index("run_by_time", text("updated_at DESC"), text("id DESC")),
         Index("run_by_parent", "parent_run_id", postgresql_where=text("parent_run_id IS NOT NULL")),
     )

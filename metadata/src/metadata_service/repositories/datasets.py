@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
 from metadata_service.models import Dataset
 from metadata_service.naming import kind_of, layer_of
@@ -32,6 +33,20 @@ class DatasetFilter:
     domain: str | None = None
 
 
+def _upsert_statement() -> ReturningInsert[str, str, UUID]:
+    statement = insert(Dataset.__table__)  # type: ignore[arg-type]
+    return statement.on_conflict_do_update(
+        index_elements=[Dataset.namespace, Dataset.name],
+        set_={
+            "created_at": func.least(Dataset.created_at, statement.excluded.created_at),
+            "updated_at": func.greatest(Dataset.updated_at, statement.excluded.updated_at),
+        },
+    ).returning(Dataset.namespace, Dataset.name, Dataset.id)
+
+
+_UPSERT = _upsert_statement()
+
+
 def upsert_datasets(session: Session, seen: Mapping[DatasetName, datetime]) -> dict[DatasetName, UUID]:
     """Make sure datasets exist and widen the time they were seen in. Locks their rows, always in the same order."""
     if not seen:
@@ -48,16 +63,7 @@ def upsert_datasets(session: Session, seen: Mapping[DatasetName, datetime]) -> d
         }
         for (namespace, name), at in sorted(seen.items())
     ]
-    statement = insert(Dataset).values(rows)
-    result = session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[Dataset.namespace, Dataset.name],
-            set_={
-                "created_at": func.least(Dataset.created_at, statement.excluded.created_at),
-                "updated_at": func.greatest(Dataset.updated_at, statement.excluded.updated_at),
-            },
-        ).returning(Dataset.namespace, Dataset.name, Dataset.id)
-    )
+    result = session.connection().execute(_UPSERT, rows)
     return {(namespace, name): id_ for namespace, name, id_ in result}
 
 
@@ -97,9 +103,15 @@ def get_many(session: Session, dataset_ids: Iterable[UUID]) -> list[Dataset]:
     return list(session.scalars(select(Dataset).where(Dataset.id.in_(list(dataset_ids)))))
 
 
-def get_aliases(session: Session, dataset_id: UUID) -> list[Dataset]:
-    """Return the other names of a dataset."""
-    query = select(Dataset).where(Dataset.canonical_id == dataset_id).order_by(Dataset.namespace, Dataset.name)
+def get_fresh(session: Session, dataset_ids: Iterable[UUID]) -> list[Dataset]:
+    """Return the datasets that exist as they are in the database now, whatever the session remembers."""
+    query = select(Dataset).where(Dataset.id.in_(list(dataset_ids)))
+    return list(session.scalars(query.execution_options(populate_existing=True)))
+
+
+def get_aliases(session: Session, dataset_ids: Iterable[UUID]) -> list[Dataset]:
+    """Return the other names of datasets."""
+    query = select(Dataset).where(Dataset.canonical_id.in_(list(dataset_ids))).order_by(Dataset.namespace, Dataset.name)
     return list(session.scalars(query))
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import Text, cast, delete, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 
 from metadata_service.models import Facet
@@ -25,6 +25,19 @@ class FacetOwner:
     id: str
 
 
+def _save_statement() -> Insert:
+    statement = insert(Facet.__table__)  # type: ignore[arg-type]
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=[Facet.owner_type, Facet.owner_id, Facet.name],
+        set_={"value": new.value, "event_time": new.event_time},
+        where=tuple_(new.event_time, cast(new.value, Text)) > tuple_(Facet.event_time, cast(Facet.value, Text)),
+    )
+
+
+_SAVE = _save_statement()
+
+
 def save_facets(
     session: Session, facets: Mapping[FacetOwner, Mapping[str, dict[str, Any]]], event_time: datetime
 ) -> None:
@@ -34,17 +47,8 @@ def save_facets(
         for owner, values in sorted(facets.items(), key=lambda item: (item[0].type, item[0].id))
         for name, value in sorted(values.items())
     ]
-    if not rows:
-        return
-    statement = insert(Facet).values(rows)
-    new = statement.excluded
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[Facet.owner_type, Facet.owner_id, Facet.name],
-            set_={"value": new.value, "event_time": new.event_time},
-            where=tuple_(new.event_time, cast(new.value, Text)) > tuple_(Facet.event_time, cast(Facet.value, Text)),
-        )
-    )
+    if rows:
+        session.connection().execute(_SAVE, rows)
 
 
 def load_facets(

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import Text, Uuid, bindparam, cast, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
 
-from metadata_service.models import ColumnEdge, Dataset, Job, JobDataset, Run, RunDataset
+from metadata_service.models import ColumnEdge, Dataset, Facet, Job, JobDataset, Run
 
 JobName = tuple[str, str]  # namespace, name
+
+
+def _upsert_statement() -> ReturningInsert[str, str, UUID]:
+    statement = insert(Job.__table__)  # type: ignore[arg-type]
+    return statement.on_conflict_do_update(
+        index_elements=[Job.namespace, Job.name],
+        set_={
+            "created_at": func.least(Job.created_at, statement.excluded.created_at),
+            "updated_at": func.greatest(Job.updated_at, statement.excluded.updated_at),
+        },
+    ).returning(Job.namespace, Job.name, Job.id)
+
+
+_UPSERT = _upsert_statement()
 
 
 def upsert_jobs(session: Session, seen: Mapping[JobName, datetime]) -> dict[JobName, UUID]:
@@ -23,16 +39,7 @@ def upsert_jobs(session: Session, seen: Mapping[JobName, datetime]) -> dict[JobN
         {"id": uuid4(), "namespace": namespace, "name": name, "created_at": at, "updated_at": at}
         for (namespace, name), at in sorted(seen.items())
     ]
-    statement = insert(Job).values(rows)
-    result = session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[Job.namespace, Job.name],
-            set_={
-                "created_at": func.least(Job.created_at, statement.excluded.created_at),
-                "updated_at": func.greatest(Job.updated_at, statement.excluded.updated_at),
-            },
-        ).returning(Job.namespace, Job.name, Job.id)
-    )
+    result = session.connection().execute(_UPSERT, rows)
     return {(namespace, name): id_ for namespace, name, id_ in result}
 
 
@@ -81,48 +88,51 @@ def current_edges(session: Session, job_id: UUID) -> list[JobDataset]:
     return list(session.scalars(query.order_by(JobDataset.direction, JobDataset.dataset_id)))
 
 
+_REFRESH_RUN_EDGES = text(
+    """
+    WITH latest AS (
+        (SELECT 1 AS preference, id FROM run
+          WHERE job_id = :job_id AND state = 'COMPLETED'
+            AND EXISTS (SELECT FROM run_dataset WHERE run_id = run.id AND direction = :direction)
+          ORDER BY updated_at DESC, id DESC LIMIT 1)
+        UNION ALL
+        (SELECT 2, id FROM run
+          WHERE job_id = :job_id
+            AND EXISTS (SELECT FROM run_dataset WHERE run_id = run.id AND direction = :direction)
+          ORDER BY updated_at DESC, id DESC LIMIT 1)
+    ), wanted AS (
+        SELECT dataset_id, run_id FROM run_dataset
+         WHERE direction = :direction AND run_id = (SELECT id FROM latest ORDER BY preference LIMIT 1)
+    ), gone AS (
+        DELETE FROM job_dataset
+         WHERE job_id = :job_id AND direction = :direction AND origin = 'run'
+           AND dataset_id NOT IN (SELECT dataset_id FROM wanted)
+    )
+    INSERT INTO job_dataset (job_id, direction, origin, dataset_id, run_id)
+    SELECT :job_id, :direction, 'run', dataset_id, run_id FROM wanted
+    ON CONFLICT (job_id, direction, origin, dataset_id) DO UPDATE SET run_id = excluded.run_id
+     WHERE job_dataset.run_id IS DISTINCT FROM excluded.run_id
+    """
+).bindparams(bindparam("job_id", type_=Uuid), bindparam("direction", type_=Text))
+
+
 def refresh_run_edges(session: Session, job_id: UUID) -> None:
     """Take a job's edges from its latest completed run that has any in that direction, else from its latest run."""
     for direction in ("input", "output"):
-        run_id = _current_run(session, job_id, direction, completed=True) or _current_run(
-            session, job_id, direction, completed=False
-        )
-        stale = [JobDataset.job_id == job_id, JobDataset.direction == direction, JobDataset.origin == "run"]
-        if run_id is None:
-            session.execute(delete(JobDataset).where(*stale))
-            continue
-        datasets = session.scalars(
-            select(RunDataset.dataset_id).where(RunDataset.run_id == run_id, RunDataset.direction == direction)
-        ).all()
-        session.execute(delete(JobDataset).where(*stale, JobDataset.dataset_id.not_in(datasets)))
-        statement = insert(JobDataset).values(
-            [
-                {"job_id": job_id, "direction": direction, "origin": "run", "dataset_id": id_, "run_id": run_id}
-                for id_ in sorted(datasets)
-            ]
-        )
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=[
-                    JobDataset.job_id,
-                    JobDataset.direction,
-                    JobDataset.origin,
-                    JobDataset.dataset_id,
-                ],
-                set_={"run_id": run_id},
-                where=JobDataset.run_id.is_distinct_from(run_id),
-            )
-        )
+        session.execute(_REFRESH_RUN_EDGES, {"job_id": job_id, "direction": direction})
 
 
-def _current_run(session: Session, job_id: UUID, direction: str, *, completed: bool) -> str | None:
-    has_datasets = (
-        select(RunDataset.run_id).where(RunDataset.run_id == Run.id, RunDataset.direction == direction).exists()
+def current_column_lineage(session: Session, job_id: UUID) -> dict[UUID, dict[str, Any]]:
+    """Return the columnLineage facet of each current output of a job that has one."""
+    owner = func.coalesce(JobDataset.run_id, cast(JobDataset.job_id, Text))
+    query = (
+        select(JobDataset.dataset_id, Facet.value)
+        .join(Facet, Facet.owner_id == owner + "/" + cast(JobDataset.dataset_id, Text))
+        .where(JobDataset.job_id == job_id, JobDataset.direction == "output")
+        .where(Facet.owner_type == "output", Facet.name == "columnLineage")
+        .order_by(Facet.owner_id)
     )
-    query = select(Run.id).where(Run.job_id == job_id, has_datasets)
-    if completed:
-        query = query.where(Run.state == "COMPLETED")
-    return session.scalar(query.order_by(Run.updated_at.desc(), Run.id.desc()).limit(1))
+    return {dataset_id: value for dataset_id, value in session.execute(query) if not value.get("_deleted")}
 
 
 def save_design_edges(
@@ -157,7 +167,7 @@ def replace_column_edges(
             delete(ColumnEdge).where(ColumnEdge.job_id.is_(None), ColumnEdge.dataset_id.in_(list(dataset_ids)))
         )
     if edges:
-        session.execute(insert(ColumnEdge).values(edges))
+        session.connection().execute(insert(ColumnEdge.__table__), edges)  # type: ignore[arg-type]
 
 
 def ids_by_name(session: Session, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:

@@ -7,25 +7,30 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
 from sqlalchemy.orm import Session
 
 from metadata_service.models import Dataset, QualityResult
+
+
+def _save_statement() -> Insert:
+    statement = insert(QualityResult.__table__)  # type: ignore[arg-type]
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=[QualityResult.id],
+        set_={column.name: new[column.name] for column in QualityResult.__table__.columns if column.name != "id"},
+        where=tuple_(new.checked_at, new.status) > tuple_(QualityResult.checked_at, QualityResult.status),
+    )
+
+
+_SAVE = _save_statement()
 
 
 def save_results(session: Session, rows: list[dict[str, Any]]) -> None:
     """Store results. A result of the same id that was checked later stays; at the same time the greater status wins."""
     if not rows:
         return
-    statement = insert(QualityResult).values(sorted(rows, key=lambda row: str(row["id"])))
-    new = statement.excluded
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[QualityResult.id],
-            set_={column: new[column] for column in rows[0] if column != "id"},
-            where=tuple_(new.checked_at, new.status) > tuple_(QualityResult.checked_at, QualityResult.status),
-        )
-    )
+    session.connection().execute(_SAVE, sorted(rows, key=lambda row: str(row["id"])))
 
 
 def latest_results(session: Session, dataset_ids: Iterable[UUID]) -> dict[UUID, list[QualityResult]]:

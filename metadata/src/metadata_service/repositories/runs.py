@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, case, func, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 
 from metadata_service.models import Dataset, Job, Run, RunDataset
@@ -48,52 +48,59 @@ def _rank(state: SQLColumnExpression[str]) -> ColumnElement[int]:
     return case(_RANK, value=state, else_=0)
 
 
-def upsert_runs(session: Session, seen: Sequence[RunSeen]) -> set[str]:
-    """Merge what is told of runs into what is known, in any order; return the ids that were unknown.
+def _upsert_statement(*, job_is_hint: bool) -> Insert:
+    statement = insert(Run.__table__)  # type: ignore[arg-type]
+    new = statement.excluded
+    wins = tuple_(_rank(new.state), new.state_at, new.state) > tuple_(_rank(Run.state), Run.state_at, Run.state)
+    jobs = (Run.job_id, new.job_id) if job_is_hint else (new.job_id, Run.job_id)
+    return statement.on_conflict_do_update(
+        index_elements=[Run.id],
+        set_={
+            "job_id": func.coalesce(*jobs),
+            "state": case((wins, new.state), else_=Run.state),
+            "state_at": case((wins, new.state_at), else_=Run.state_at),
+            "ended_at": case((wins, func.coalesce(new.ended_at, Run.ended_at)), else_=Run.ended_at),
+            "started_at": func.least(Run.started_at, new.started_at),
+            "parent_run_id": func.coalesce(new.parent_run_id, Run.parent_run_id),
+            "root_run_id": func.coalesce(new.root_run_id, Run.root_run_id),
+            "created_at": func.least(Run.created_at, new.created_at),
+            "updated_at": func.greatest(Run.updated_at, new.updated_at),
+        },
+    )
+
+
+_UPSERT = {hint: _upsert_statement(job_is_hint=hint) for hint in (False, True)}
+
+
+def upsert_runs(session: Session, seen: Sequence[RunSeen]) -> None:
+    """Merge what is told of runs into what is known, in any order.
 
     A state wins over another by rank (NEW, RUNNING, the terminal ones), then by time, then by name.
     """
-    known = set(session.scalars(select(Run.id).where(Run.id.in_([run.id for run in seen]))))
     for run in sorted(seen, key=lambda item: item.id):
-        statement = insert(Run).values(
-            id=run.id,
-            job_id=run.job_id,
-            state=run.state,
-            state_at=run.at,
-            started_at=run.started_at,
-            ended_at=run.ended_at,
-            parent_run_id=run.parent_run_id,
-            root_run_id=run.root_run_id,
-            created_at=run.at,
-            updated_at=run.at,
-        )
-        new = statement.excluded
-        wins = tuple_(_rank(new.state), new.state_at, new.state) > tuple_(_rank(Run.state), Run.state_at, Run.state)
-        jobs = (Run.job_id, new.job_id) if run.job_is_hint else (new.job_id, Run.job_id)
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=[Run.id],
-                set_={
-                    "job_id": func.coalesce(*jobs),
-                    "state": case((wins, new.state), else_=Run.state),
-                    "state_at": case((wins, new.state_at), else_=Run.state_at),
-                    "ended_at": case((wins, func.coalesce(new.ended_at, Run.ended_at)), else_=Run.ended_at),
-                    "started_at": func.least(Run.started_at, new.started_at),
-                    "parent_run_id": func.coalesce(new.parent_run_id, Run.parent_run_id),
-                    "root_run_id": func.coalesce(new.root_run_id, Run.root_run_id),
-                    "created_at": func.least(Run.created_at, new.created_at),
-                    "updated_at": func.greatest(Run.updated_at, new.updated_at),
-                },
-            )
-        )
-    return {run.id for run in seen} - known
+        row = {
+            "id": run.id,
+            "job_id": run.job_id,
+            "state": run.state,
+            "state_at": run.at,
+            "started_at": run.started_at,
+            "ended_at": run.ended_at,
+            "parent_run_id": run.parent_run_id,
+            "root_run_id": run.root_run_id,
+            "created_at": run.at,
+            "updated_at": run.at,
+        }
+        session.connection().execute(_UPSERT[run.job_is_hint], row)
+
+
+_SAVE_DATASETS = insert(RunDataset.__table__).on_conflict_do_nothing()  # type: ignore[arg-type]
 
 
 def save_run_datasets(session: Session, run_id: str, datasets: Iterable[tuple[str, UUID]]) -> None:
     """Add (direction, dataset) pairs to a run."""
     rows = [{"run_id": run_id, "direction": way, "dataset_id": id_} for way, id_ in sorted(set(datasets))]
     if rows:
-        session.execute(insert(RunDataset).values(rows).on_conflict_do_nothing())
+        session.connection().execute(_SAVE_DATASETS, rows)
 
 
 def list_runs(session: Session, wanted: RunFilter, limit: int, offset: int) -> tuple[list[Run], int]:

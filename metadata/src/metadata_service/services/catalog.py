@@ -59,7 +59,7 @@ def replace_dataset(session: Session, dataset_id: UUID, given: DatasetUpdate) ->
 def delete_dataset(session: Session, dataset_id: UUID) -> None:
     """Forget a dataset with its edges, facets, results and other names. An event that names it brings it back."""
     dataset = _find(session, dataset_id)
-    for gone in (*datasets.get_aliases(session, dataset.id), dataset):
+    for gone in (*datasets.get_aliases(session, [dataset.id]), dataset):
         delete_facets(session, "dataset", str(gone.id))
         session.delete(gone)
 
@@ -73,8 +73,8 @@ def list_datasets(session: Session, wanted: DatasetFilter, limit: int, offset: i
 def describe_dataset(session: Session, dataset_id: UUID) -> DatasetDetail:
     """Return a dataset with its facets and other names."""
     dataset = _find(session, dataset_id)
-    facets = dataset_facets(session, dataset.id)
-    aliases = [DatasetRef(namespace=a.namespace, name=a.name) for a in datasets.get_aliases(session, dataset.id)]
+    facets = dataset_facets(session, [dataset.id])[dataset.id]
+    aliases = [DatasetRef(namespace=a.namespace, name=a.name) for a in datasets.get_aliases(session, [dataset.id])]
     shown = _out(session, [dataset])[0]
     return DatasetDetail(**dict(shown), facets=facets, aliases=aliases)
 

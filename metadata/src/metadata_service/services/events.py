@@ -28,7 +28,7 @@ from metadata_service.repositories.events import save_event
 from metadata_service.repositories.facets import FacetOwner, load_facets, save_facets
 from metadata_service.repositories.runs import TERMINAL_STATES, RunSeen
 from metadata_service.services import quality
-from metadata_service.services.projection import project
+from metadata_service.services.projection import PROJECTED_FACETS, project
 
 STATES = {"START": "RUNNING", "RUNNING": "RUNNING", "COMPLETE": "COMPLETED", "FAIL": "FAILED", "ABORT": "ABORTED"}
 # Facets that tell what a dataset is. The others may tell what a run did with it, so they are kept with the run too.
@@ -172,9 +172,9 @@ def _save_sided_facets(
     described = set()
     for side, item in sides:
         dataset_id = ids[_name(item)]
-        if item.facets:
+        if not PROJECTED_FACETS.isdisjoint(item.facets):
             described.add(dataset_id)
-            facets.setdefault(FacetOwner("dataset", str(dataset_id)), {}).update(item.facets)
+        facets.setdefault(FacetOwner("dataset", str(dataset_id)), {}).update(item.facets)
         of_run = {name: facet for name, facet in item.facets.items() if name not in LASTING_FACETS}
         of_run |= item.input_facets if side == "input" else item.output_facets
         facets.setdefault(FacetOwner(side, f"{owner}/{dataset_id}"), {}).update(of_run)
@@ -184,15 +184,7 @@ def _save_sided_facets(
 
 def _refresh_column_edges(session: Session, job_id: UUID) -> None:
     """Derive a job's column edges from the columnLineage facets of its current outputs."""
-    outputs = {
-        f"{edge.run_id or job_id}/{edge.dataset_id}": edge.dataset_id
-        for edge in jobs.current_edges(session, job_id)
-        if edge.direction == "output"
-    }
-    facets = load_facets(session, "output", outputs, ["columnLineage"])
-    lineage: dict[UUID, dict[str, Any]] = {}
-    for owner, values in sorted(facets.items()):
-        lineage[outputs[owner]] = values["columnLineage"]
+    lineage = jobs.current_column_lineage(session, job_id)
     jobs.replace_column_edges(session, job_id, [], _column_edges(session, job_id, lineage))
 
 
@@ -204,7 +196,7 @@ def _column_edges(
         for dataset_id, facet in lineage.items()
         for field, source, item in _column_sources(facet)
     ]
-    ids = jobs.ids_by_name(session, {source for _, _, source, _ in sources})
+    ids = jobs.ids_by_name(session, {source for _, _, source, _ in sources}) if sources else {}
     edges: dict[tuple[object, ...], dict[str, object]] = {}
     for dataset_id, field, source, item in sources:
         transformations = item.get("transformations")

@@ -16,26 +16,31 @@ from metadata_service.models import Dataset
 from metadata_service.repositories import datasets as dataset_repository
 from metadata_service.repositories.facets import load_facets
 
-PROJECTED_FACETS = ("schema", "documentation", "ownership", "tags")
+PROJECTED_FACETS = frozenset({"schema", "documentation", "ownership", "tags"})
 
 
 def project(session: Session, dataset_ids: Iterable[UUID]) -> None:
     """Recompute what datasets show from what is stored under all of their names."""
-    for dataset_id in dataset_ids:
-        dataset = dataset_repository.get_dataset(session, dataset_id)
-        if dataset is None:
-            continue
-        session.refresh(dataset)
-        _apply(dataset, dataset_facets(session, dataset.id, PROJECTED_FACETS))
+    found = dataset_repository.get_fresh(session, dataset_ids)
+    canonical = dataset_repository.get_fresh(session, {item.canonical_id or item.id for item in found})
+    facets = dataset_facets(session, [item.id for item in canonical], PROJECTED_FACETS)
+    for dataset in canonical:
+        _apply(dataset, facets[dataset.id])
 
 
-def dataset_facets(session: Session, dataset_id: UUID, names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Return the facets of a dataset under its own name, completed by those under its other names."""
-    ids = [str(dataset_id), *(str(alias.id) for alias in dataset_repository.get_aliases(session, dataset_id))]
-    found = load_facets(session, "dataset", ids, names)
-    merged: dict[str, dict[str, Any]] = {}
-    for owner in reversed(ids):
-        merged |= found.get(owner, {})
+def dataset_facets(
+    session: Session, dataset_ids: Iterable[UUID], names: Iterable[str] | None = None
+) -> dict[UUID, dict[str, dict[str, Any]]]:
+    """Return the facets of each dataset under its own name, completed by those under its other names."""
+    ids = list(dataset_ids)
+    aliases = dataset_repository.get_aliases(session, ids)
+    found = load_facets(session, "dataset", [str(id_) for id_ in (*ids, *(alias.id for alias in aliases))], names)
+    merged: dict[UUID, dict[str, dict[str, Any]]] = {id_: {} for id_ in ids}
+    for alias in reversed(aliases):
+        if alias.canonical_id is not None:
+            merged[alias.canonical_id] |= found.get(str(alias.id), {})
+    for id_ in ids:
+        merged[id_] |= found.get(str(id_), {})
     return merged
 
 

@@ -51,7 +51,8 @@ def record_run(session: Session, given: RunIn) -> tuple[RunOut, bool]:
         ended_at=(given.ended_at or now) if terminal else None,
         parent_run_id=given.parent_run_id,
     )
-    new = runs.upsert_runs(session, [seen])
+    new = session.get(Run, run_id) is None
+    runs.upsert_runs(session, [seen])
     sides = [("input", ref) for ref in given.inputs] + [("output", ref) for ref in given.outputs]
     ids = datasets.upsert_datasets(session, {(ref.namespace, ref.name): at for _, ref in sides})
     runs.save_run_datasets(session, run_id, [(side, ids[(ref.namespace, ref.name)]) for side, ref in sides])
@@ -59,7 +60,8 @@ def record_run(session: Session, given: RunIn) -> tuple[RunOut, bool]:
     save_facets(session, {FacetOwner("run", run_id): facets}, at)
     if sides or terminal:
         jobs.refresh_run_edges(session, job_id)
-    return _out(session, [_find(session, run_id)])[0], bool(new)
+    session.expire_all()
+    return _out(session, [_find(session, run_id)])[0], new
 
 
 def update_run(session: Session, run_id: str, given: RunUpdate) -> RunOut:

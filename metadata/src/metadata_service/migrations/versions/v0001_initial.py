@@ -125,8 +125,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("run_by_job", "run", ["job_id", sa.text("updated_at DESC"), sa.text("id DESC")], unique=False)
     op.create_index(
-        "run_by_job", "run", ["job_id", "state", sa.text("updated_at DESC"), sa.text("id DESC")], unique=False
+        "run_by_job_and_state", "run", ["job_id", "state", sa.text("updated_at DESC"), sa.text("id DESC")], unique=False
     )
     op.create_index(
         "run_by_parent", "run", ["parent_run_id"], unique=False, postgresql_where=sa.text("parent_run_id IS NOT NULL")
@@ -193,6 +194,7 @@ def downgrade() -> None:
     op.drop_table("job_dataset")
     op.drop_index("run_by_time", table_name="run")
     op.drop_index("run_by_parent", table_name="run", postgresql_where=sa.text("parent_run_id IS NOT NULL"))
+    op.drop_index("run_by_job_and_state", table_name="run")
     op.drop_index("run_by_job", table_name="run")
     op.drop_table("run")
     op.drop_index("column_edge_by_target", table_name="column_edge")
