@@ -95,7 +95,7 @@ def test_the_same_event_twice_changes_nothing(api: TestClient, event: Make) -> N
     assert everything(api) == before
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_order_and_repetition_do_not_matter(api: TestClient, real_events: list[dict[str, Any]], seed: int) -> None:
     send(api, *real_events)
     expected = everything(api)
