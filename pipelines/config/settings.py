@@ -9,11 +9,13 @@ from functools import cache
 from pathlib import Path
 
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
     """Where the repository's parts are, and where the platform's own services answer."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     platform_root: Path = Path(__file__).resolve().parents[2]
     platform_state_dir: Path = Path("/tmp/dataplatform")  # noqa: S108 - only where the stack sets none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,12 @@ from rich.table import Table
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.stack.lifecycle import Progress, Watcher
 
-out = Console(highlight=False)
+REDIRECTED_WIDTH = 140
+"""Columns where the output goes to a file or a program, which has no width of its own."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else REDIRECTED_WIDTH)
 """For results."""
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else REDIRECTED_WIDTH)
 """For progress and errors, so that --json leaves standard output to the result alone."""
 
 MARKS = {"ready": "[green]✔[/]", "failed": "[red]✘[/]", "waiting": "[dim]·[/]", "cancelled": "[dim]-[/]"}

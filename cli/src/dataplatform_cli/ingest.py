@@ -63,7 +63,7 @@ def find_contract(settings: StackSettings, given: str) -> Contract:
             return load_contract(Path(given))
         except ContractError as error:
             raise PlatformError(str(error)) from error
-    known = {contract.name: contract for contract in load_contracts(settings.root / "data-quality" / "contracts")}
+    known = {contract.name: contract for contract in load_contracts(settings.contracts)}
     if given not in known:
         raise PlatformError(f"there is no contract '{given}'", f"give a file, or one of: {', '.join(known)}")
     return known[given]

@@ -36,6 +36,7 @@ class StackSettings(BaseSettings):
 
     bind_address: str = "127.0.0.1"
     dp_home: Path | None = None
+    contracts_dir: Path | None = None
     log_level: str = "INFO"
 
     postgres_port: Port = 5432
@@ -77,6 +78,11 @@ class StackSettings(BaseSettings):
     def home(self) -> Path:
         """Where the local stack keeps data, logs and sockets."""
         return (self.dp_home or self.root / ".dp").resolve()
+
+    @property
+    def contracts(self) -> Path:
+        """Folder of the data contracts."""
+        return self.contracts_dir or self.root / "data-quality" / "contracts"
 
     @property
     def loopback(self) -> str:

@@ -166,7 +166,7 @@ def _addresses(settings: StackSettings) -> list[dict[str, str]]:
             "login": login(settings.superset_admin_user, superset, "admin"),
         },
         {"name": "Airflow", "url": settings.airflow_url, "login": login(settings.airflow_admin_user, airflow, "admin")},
-        {"name": "Catalog and lineage", "url": settings.metadata_url, "login": "open; writing needs METADATA_API_KEY"},
+        {"name": "Catalog and lineage", "url": settings.metadata_url, "login": "reading is open"},
         {
             "name": "Object store",
             "url": settings.s3_endpoint,

@@ -32,7 +32,9 @@ def print_report(facts: dict[str, Any]) -> None:
     out.print(f"[bold]Revenue[/]        {facts['dashboard_revenue']:,.2f} euro on the dashboard")
 
     out.print("\n[bold]Look at it[/]")
-    table = Table(box=None, padding=(0, 3, 0, 2), show_header=False)
+    table = Table(box=None, padding=(0, 2, 0, 2), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="fold")
     for address in facts["addresses"]:
         table.add_row(address["name"], address["url"], f"[dim]{address['login']}[/]")
     out.print(table)
@@ -49,10 +51,10 @@ def print_report(facts: dict[str, Any]) -> None:
 
 def _file_table(files: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim")
-    table.add_column("file")
-    table.add_column("outcome")
+    table.add_column("file", overflow="fold")
+    table.add_column("outcome", no_wrap=True)
     for heading in HEADINGS:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     totals = dict.fromkeys(COUNTS, 0)
     for item in files:
         colour = "green" if item["status"] == "succeeded" else "yellow"

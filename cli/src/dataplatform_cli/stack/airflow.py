@@ -92,6 +92,7 @@ def pipeline_environment(settings: StackSettings) -> dict[str, str]:
     return {
         "PLATFORM_ROOT": str(settings.root),
         "PLATFORM_STATE_DIR": str(settings.home),
+        "CONTRACTS_DIR": str(settings.contracts),
         "METADATA_URL": settings.metadata_url,
         "METADATA_API_KEY": settings.metadata_api_key.get_secret_value(),
         "SUPERSET_URL": settings.superset_url,
