@@ -6,7 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -22,10 +22,10 @@ def engine() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-@lru_cache(maxsize=1)
+@cache  # a forked child must not close its parent's either
 def _database(process: int) -> duckdb.DuckDBPyConnection:
     spill = tempfile.mkdtemp(prefix=f"ingest-spill-{process}-")
-    atexit.register(shutil.rmtree, spill, ignore_errors=True)
+    atexit.register(_remove, spill, process)
     config: dict[str, Any] = {
         "memory_limit": MEMORY_LIMIT,
         "threads": THREADS,
@@ -34,3 +34,8 @@ def _database(process: int) -> duckdb.DuckDBPyConnection:
         "autoinstall_known_extensions": False,  # nothing is fetched at run time
     }
     return duckdb.connect(config=config)
+
+
+def _remove(folder: str, process: int) -> None:
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
