@@ -18,11 +18,17 @@ from dataplatform_cli.stack import postgres as postgres_server
 from dataplatform_cli.stack import s3 as s3_server
 
 
-def free_port() -> int:
+def unused_port() -> int:
     """Return a TCP port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """A function that returns a free TCP port."""
+    return unused_port
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +38,7 @@ def stack_settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
     for folder in (home, *home.parents):  # the user who runs Postgres must be able to enter
         if folder.stat().st_uid == os.geteuid() and folder != folder.parent:
             folder.chmod(folder.stat().st_mode | 0o055)
-    ports = {f"{name}_port": free_port() for name in ("postgres", "minio", "metadata", "airflow", "superset")}
+    ports = {f"{name}_port": unused_port() for name in ("postgres", "minio", "metadata", "airflow", "superset")}
     return StackSettings(dp_home=home, metadata_api_key="test-key", **ports)
 
 

@@ -1,0 +1,159 @@
+"""The local stack as a user drives it: up, status, kill, port taken, Ctrl-C, down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from dataplatform_cli.stack.s3 import client
+from dataplatform_cli.stack.supervisor import Supervisor
+
+pytestmark = pytest.mark.integration
+
+
+def wait_until(true: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+def left_behind(stack: Any) -> list[psutil.Process]:
+    return [process for process in Supervisor(stack.settings).processes() if process.pid != os.getpid()]
+
+
+def test_up_brings_what_a_service_needs_and_down_leaves_nothing(stack: Any) -> None:
+    done = stack.dp("up", "metadata")
+    assert done.returncode == 0, done.stderr
+    status = stack.status()
+    assert [name for name, item in status.items() if item["state"] == "running"] == ["postgres", "metadata"]
+    assert status["metadata"]["url"] == stack.settings.metadata_url
+    assert status["postgres"]["pid"]
+    assert status["postgres"]["memory_mb"] > 0
+    assert status["s3"] == {**status["s3"], "state": "stopped", "pid": None, "memory_mb": 0.0}
+
+    again = stack.dp("up", "metadata")
+    assert again.returncode == 0, again.stderr
+    assert stack.status()["postgres"]["pid"] == status["postgres"]["pid"]
+
+    assert stack.dp("down").returncode == 0
+    assert not left_behind(stack)
+    assert {item["state"] for item in stack.status().values()} == {"stopped"}
+
+
+def test_stopping_a_service_stops_what_needs_it(stack: Any) -> None:
+    assert stack.dp("up", "metadata", "s3").returncode == 0
+    assert stack.dp("down", "postgres").returncode == 0
+    status = stack.status()
+    assert {name: status[name]["state"] for name in ("postgres", "metadata", "s3")} == {
+        "postgres": "stopped",
+        "metadata": "stopped",
+        "s3": "running",
+    }
+
+
+def test_a_killed_service_comes_back_with_its_data(stack: Any) -> None:
+    assert stack.dp("up", "postgres", "s3").returncode == 0
+    with psycopg.connect(stack.settings.dsn("loader"), autocommit=True) as connection:
+        connection.execute("CREATE TABLE staging.kept AS SELECT 42 AS answer")
+    client(stack.settings).put_object(Bucket="raw", Key="a/b.txt", Body=b"kept")
+    before = stack.status()
+    for name in ("postgres", "s3"):
+        os.kill(before[name]["pid"], signal.SIGKILL)
+
+    def back() -> bool:
+        now = stack.status()
+        return all(
+            now[name]["state"] == "running" and now[name]["pid"] != before[name]["pid"] for name in ("postgres", "s3")
+        )
+
+    wait_until(back)
+    with psycopg.connect(stack.settings.dsn("loader")) as connection:
+        assert connection.execute("SELECT answer FROM staging.kept").fetchall() == [(42,)]
+    assert client(stack.settings).get_object(Bucket="raw", Key="a/b.txt")["Body"].read() == b"kept"
+
+
+def test_a_killed_supervisor_is_cleaned_up_after(stack: Any) -> None:
+    assert stack.dp("up", "postgres").returncode == 0
+    orphan = stack.status()["postgres"]["pid"]
+    supervisor = int((stack.home / "supervisor" / "supervisord.pid").read_text())
+    os.kill(supervisor, signal.SIGKILL)
+    wait_until(lambda: not psutil.pid_exists(supervisor) or psutil.Process(supervisor).status() == psutil.STATUS_ZOMBIE)
+    done = stack.dp("up", "postgres")
+    assert done.returncode == 0, done.stderr
+    assert stack.status()["postgres"]["pid"] not in (None, orphan)
+    stack.dp("down")
+    assert not left_behind(stack)
+
+
+def test_a_taken_port_names_itself_its_holder_and_the_variable(stack: Any) -> None:
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", stack.settings.minio_port))
+        squatter.listen()
+        done = stack.dp("up", "s3")
+        assert done.returncode == 1
+        told = " ".join(done.stderr.split())
+        assert f"port {stack.settings.minio_port} (s3) is taken by" in told
+        assert f"(pid {os.getpid()})" in told
+        assert "MINIO_PORT" in told
+        assert "MINIO_PORT" in stack.dp("doctor").stdout
+    assert stack.dp("up", "s3").returncode == 0
+
+
+def test_a_service_that_can_not_start_says_why(stack: Any) -> None:
+    done = stack.dp("up", "metadata", DATABASE_URL="", METADATA_API_KEY=" ")
+    assert done.returncode == 1
+    assert "metadata" in done.stderr
+    assert "API_KEY" in done.stderr
+    assert stack.dp("status").returncode == 1
+
+
+def test_interrupting_the_start_leaves_nothing_behind(stack: Any, repository: Path) -> None:
+    process = subprocess.Popen(
+        [str(Path(os.sys.executable).parent / "dp"), "up", "airflow"],  # type: ignore[attr-defined]
+        env=stack.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: stack.status()["postgres"]["state"] == "running")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(90) == 130
+    assert not left_behind(stack)
+
+
+def test_secrets_are_readable_by_their_owner_only(stack: Any) -> None:
+    assert stack.dp("up", "postgres", "s3").returncode == 0
+    for path in (stack.home / "supervisor").glob("*.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    shown = "".join(path.read_text(errors="replace") for path in (stack.home / "logs").glob("*.log"))
+    assert "minio123" not in shown
+    commands = [" ".join(process.cmdline()) for process in left_behind(stack)]
+    assert commands
+    assert not [command for command in commands if "minio123" in command]
+
+
+def test_an_unknown_service_is_named_with_those_there_are(stack: Any) -> None:
+    done = stack.dp("up", "kafka")
+    assert done.returncode == 1
+    assert "there is no service 'kafka'" in done.stderr
+    assert "superset" in done.stderr
+
+
+def test_logs_of_a_service_and_of_none(stack: Any) -> None:
+    assert stack.dp("up", "postgres").returncode == 0
+    assert "ready to accept connections" in stack.dp("logs", "postgres").stdout
+    missing = stack.dp("logs", "kafka")
+    assert missing.returncode == 1
+    assert "postgres" in missing.stderr

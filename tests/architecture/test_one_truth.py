@@ -1,0 +1,90 @@
+"""The contract, dbt, the dashboard and the settings say the same of the same thing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_quality.contract import load_contracts
+from dataplatform_cli.settings import StackSettings
+from pipelines.ingestion.columns import postgres_type
+
+DBT_TYPES = {"timestamp with time zone": "timestamptz"}
+
+
+def dbt_nodes(repository: Path, kind: str) -> dict[str, dict[str, Any]]:
+    nodes = {}
+    for path in sorted((repository / "transformations" / "models").rglob("*.yml")):
+        for node in (yaml.safe_load(path.read_text()) or {}).get(kind, ()):
+            nodes[node["name"]] = node
+    return nodes
+
+
+def test_dbt_sources_have_the_columns_of_their_contracts(repository: Path) -> None:
+    contracts = {contract.table: contract for contract in load_contracts(repository / "data-quality" / "contracts")}
+    tables = [table for source in dbt_nodes(repository, "sources").values() for table in source["tables"]]
+    assert tables
+    for table in tables:
+        contract = contracts[table["name"]]
+        assert [column["name"] for column in table["columns"]] == [column.column for column in contract.columns]
+        for declared, column in zip(table["columns"], contract.columns, strict=True):
+            kind = DBT_TYPES.get(postgres_type(column), postgres_type(column))
+            assert declared["data_type"] == kind, f"{table['name']}.{column.column}"
+            tagged = "pii" in declared.get("config", {}).get("tags", [])
+            assert tagged == column.is_pii, f"{table['name']}.{column.column} is PII in one place only"
+
+
+def test_dashboards_read_columns_that_models_have(repository: Path) -> None:
+    models = dbt_nodes(repository, "models")
+    datasets = sorted((repository / "infrastructure" / "superset" / "assets" / "datasets").rglob("*.yaml"))
+    assert datasets
+    for path in datasets:
+        dataset = yaml.safe_load(path.read_text())
+        known = {column["name"] for column in models[dataset["table_name"]]["columns"]}
+        assert {column["column_name"] for column in dataset["columns"]} <= known, path
+
+
+def test_every_dashboard_is_an_exposure(repository: Path) -> None:
+    dashboards = sorted((repository / "infrastructure" / "superset" / "assets" / "dashboards").glob("*.yaml"))
+    slugs = {yaml.safe_load(path.read_text())["slug"] for path in dashboards}
+    assert slugs
+    assert slugs == set(dbt_nodes(repository, "exposures"))
+
+
+def test_every_model_and_column_is_described(repository: Path) -> None:
+    models = dbt_nodes(repository, "models")
+    written = {path.stem for path in (repository / "transformations" / "models").rglob("*.sql")}
+    assert written == set(models)
+    for name, model in models.items():
+        assert model.get("description"), name
+        assert all(column.get("description") for column in model["columns"]), name
+
+
+def test_env_example_documents_every_setting(repository: Path) -> None:
+    lines = (repository / ".env.example").read_text().splitlines()
+    documented = {line.partition("=")[0] for line in lines if re.match(r"[A-Z_]+=", line)}
+    assert documented == {name.upper() for name in StackSettings.model_fields}
+    for number, line in enumerate(lines):
+        if re.match(r"[A-Z_]+=", line):
+            block = lines[max(0, number - 3) : number]
+            assert any(text.startswith("#") for text in block), f"{line} is not explained"
+
+
+def test_env_example_holds_the_defaults(repository: Path) -> None:
+    defaults = StackSettings(_env_file=None)  # type: ignore[call-arg]
+    for line in (repository / ".env.example").read_text().splitlines():
+        name, is_setting, value = line.partition("=")
+        if is_setting and value and not line.startswith("#"):
+            default = getattr(defaults, name.lower())
+            plain = default.get_secret_value() if hasattr(default, "get_secret_value") else str(default)
+            assert plain == value, name
+
+
+def test_no_lock_names_a_download_address(repository: Path) -> None:
+    locks = [*(repository / "requirements").glob("*.txt"), repository / "infrastructure/superset/requirements.txt"]
+    assert len(locks) > 3
+    for lock in locks:
+        assert "://" not in lock.read_text(), lock
