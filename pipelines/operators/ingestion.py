@@ -95,13 +95,14 @@ class PrepareFilesOperator(_ContractOperator):
         from pipelines.ingestion.model import SourceFile
 
         contract, store = self.contract(), object_store(self.store_conn_id)
-        dsn = warehouse_dsn(self.warehouse_conn_id)
         prepared = []
-        for source in map(SourceFile.from_dict, self.files):
-            result = core.prepare(source, contract, store, dsn=dsn)
-            self.log.info("%s: %s, %d rows read, %d rejected%s", source.uri, result.status, result.rows_read,
-                          result.rows_rejected, f": {result.error}" if result.error else "")  # fmt: skip
-            prepared.append(result.to_dict())
+        with core.connected(warehouse_dsn(self.warehouse_conn_id)) as warehouse:
+            for source in map(SourceFile.from_dict, self.files):
+                result = core.prepare(source, contract, store, dsn=warehouse)
+                reason = f": {result.error}" if result.error else ""
+                told = (source.uri, result.status, result.rows_read, result.rows_rejected, reason)
+                self.log.info("%s: %s, %d rows read, %d rejected%s", *told)
+                prepared.append(result.to_dict())
         return prepared
 
 
@@ -131,18 +132,18 @@ class LoadFilesOperator(_ContractOperator):
         from pipelines.ingestion.model import PreparedFile
 
         contract, store = self.contract(), object_store(self.store_conn_id)
-        dsn, run_id = warehouse_dsn(self.warehouse_conn_id), context["run_id"]
-        for prepared in map(PreparedFile.from_dict, self.files):
-            if prepared.status == "failed":
-                continue
-            outcome = core.load(prepared, contract, dsn, store, run_id=run_id)
-            if outcome.status != "failed":
-                outcome = core.settle(outcome, contract, dsn, store, run_id=run_id)
-            self.log.info(
-                "%s: %s, %d inserted, %d updated, %d unchanged",
-                *(outcome.path, outcome.status, outcome.rows_inserted, outcome.rows_updated, outcome.rows_unchanged),
-            )
-            self.outcomes.append(outcome)
+        run_id = context["run_id"]
+        with core.connected(warehouse_dsn(self.warehouse_conn_id)) as warehouse:
+            for prepared in map(PreparedFile.from_dict, self.files):
+                if prepared.status == "failed":
+                    continue
+                outcome = core.load(prepared, contract, warehouse, store, run_id=run_id)
+                if outcome.status != "failed":
+                    outcome = core.settle(outcome, contract, warehouse, store, run_id=run_id)
+                counts = (outcome.rows_inserted, outcome.rows_updated, outcome.rows_unchanged)
+                told = (outcome.path, outcome.status, *counts)
+                self.log.info("%s: %s, %d inserted, %d updated, %d unchanged", *told)
+                self.outcomes.append(outcome)
         if not self.outcomes:
             raise AirflowSkipException("no file of this batch is fit to be loaded")
         return [outcome.to_dict() for outcome in self.outcomes]
