@@ -1,0 +1,179 @@
+"""The demo, read back from every part of the platform: not what `dp demo` says, but what the services hold."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from dataplatform_cli.superset_api import SupersetClient
+
+pytestmark = pytest.mark.e2e
+
+COUNTS = ("rows_read", "rows_rejected", "rows_deduplicated", "rows_inserted", "rows_updated", "rows_unchanged")
+
+
+@pytest.fixture(scope="session")
+def manifest(platform: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((platform.settings.home / "sample" / "manifest.json").read_text())
+    return found
+
+
+def test_the_demo_says_all_is_right(platform: Any) -> None:
+    assert platform.facts["problems"] == []
+    assert platform.facts["ok"] is True
+    assert {item["name"] for item in platform.facts["services"]} == {
+        "postgres",
+        "s3",
+        "metadata",
+        "airflow",
+        "superset",
+    }
+
+
+def test_the_ledger_has_every_file_with_the_rows_the_generator_planted(platform: Any, manifest: dict[str, Any]) -> None:
+    columns = ", ".join(COUNTS)
+    ledger = {
+        path.rsplit("/", 1)[-1]: (status, stage, *counts)
+        for path, status, stage, *counts in platform.rows(
+            f"SELECT path, status, stage, {columns} FROM audit.file_ingestion_log WHERE dataset = 'sales'"
+        )
+    }
+    assert ledger == {
+        item["name"]: (item["status"], item["stage"], *(item[name] for name in COUNTS)) for item in manifest["files"]
+    }
+    assert {status for status, *_ in ledger.values()} == {"succeeded", "failed"}
+
+
+def test_rejected_rows_are_kept_with_their_reasons(platform: Any, manifest: dict[str, Any]) -> None:
+    planted: dict[str, int] = {}
+    for item in manifest["files"]:
+        for rule, rows in item["rejected_by_rule"].items():
+            planted[rule] = planted.get(rule, 0) + rows
+    kept = dict(platform.rows("SELECT column_name || ': ' || rule, count(*) FROM audit.rejected_rows GROUP BY 1"))
+    assert kept == planted
+    assert len(kept) >= 3
+
+
+def test_the_tables_hold_the_planted_figures(platform: Any, manifest: dict[str, Any]) -> None:
+    totals = manifest["totals"]
+    for table in ("staging.sales", "curated.fct_sales"):
+        assert platform.rows(f"SELECT count(*), sum(total_amount) FROM {table}", "transformer") == [
+            (totals["rows"], Decimal(str(totals["revenue"])))
+        ]
+    by_category = platform.rows(
+        "SELECT product_category, sum(total_amount) FROM staging.sales GROUP BY 1", "transformer"
+    )
+    assert dict(by_category) == {name: Decimal(str(value)) for name, value in totals["revenue_by_category"].items()}
+    days = platform.rows("SELECT count(*), sum(revenue) FROM curated.agg_revenue_daily", "reporter")
+    assert days == [(manifest["days"], Decimal(str(totals["revenue"])))]
+
+
+def test_files_lie_where_their_outcome_says(platform: Any, manifest: dict[str, Any]) -> None:
+    keys = [item["Key"] for item in platform.s3.list_objects_v2(Bucket="raw", Prefix="sales/")["Contents"]]
+    folders = {key.rsplit("/", 1)[-1]: key.split("/")[1:-2] for key in keys}
+    assert folders == {
+        item["name"]: ["processed"] if item["status"] == "succeeded" else ["failed", f"{item['stage']}_failed"]
+        for item in manifest["files"]
+    }
+    staged = platform.s3.list_objects_v2(Bucket="staging", Prefix="sales/dt=")["Contents"]
+    assert len(staged) == sum(item["status"] == "succeeded" for item in manifest["files"])
+
+
+def test_checks_are_recorded_in_audit_and_in_the_metadata_service(platform: Any) -> None:
+    engines = dict(
+        platform.rows("SELECT engine, count(DISTINCT check_name) FROM audit.check_results GROUP BY 1", "reporter")
+    )
+    assert engines.keys() == {"sql", "great_expectations"}
+    assert engines["great_expectations"] == 5
+    assert platform.rows("SELECT count(*) FROM audit.check_results WHERE status <> 'passed'", "reporter") == [(0,)]
+    with httpx.Client(base_url=platform.settings.metadata_url) as http:
+        table = http.get("/datasets", params={"q": "agg_revenue_daily"}).json()["items"][0]
+        assert table["quality"]["state"] == "passing"
+        checks = http.get(f"/datasets/{table['id']}/quality").json()["checks"]
+    known = {check["check"]: check for check in checks}
+    assert known["revenue_matches_sales"]["status"] == "passed"
+    assert known["revenue_matches_sales"]["severity"] == "critical"
+    assert known["every_day_once"]["engine"] == "great_expectations"
+
+
+def test_lineage_leads_from_the_files_to_the_dashboard_by_columns(platform: Any) -> None:
+    with httpx.Client(base_url=platform.settings.metadata_url) as http:
+        found = http.get("/datasets", params={"q": "dashboard/sales"}).json()["items"][0]
+        graph = http.get(f"/datasets/{found['id']}/lineage", params={"direction": "upstream"}).json()
+    names = {node["id"]: node["name"] for node in graph["nodes"]}
+    datasets = {node["name"] for node in graph["nodes"] if node["type"] == "dataset"}
+    assert datasets == {
+        "sales",
+        "warehouse.staging.sales",
+        "warehouse.intermediate.stg_sales__sales",
+        "warehouse.curated.dim_product",
+        "warehouse.curated.fct_sales",
+        "warehouse.curated.agg_revenue_daily",
+        "dashboard/sales",
+    }
+    columns = {
+        (
+            f"{names[edge['source']['dataset_id']]}.{edge['source']['column']}",
+            f"{names[edge['target']['dataset_id']]}.{edge['target']['column']}",
+        )
+        for edge in graph["column_edges"]
+    }
+    assert ("sales.total_amount", "warehouse.staging.sales.total_amount") in columns
+    assert ("warehouse.curated.fct_sales.total_amount", "warehouse.curated.agg_revenue_daily.revenue") in columns
+
+
+def test_the_dashboards_charts_answer_with_the_warehouses_figures(platform: Any, manifest: dict[str, Any]) -> None:
+    superset = SupersetClient(platform.settings)
+    days = superset.chart_data("Daily revenue")
+    assert len(days) == manifest["days"]
+    assert round(sum(float(row["revenue"]) for row in days), 2) == float(manifest["totals"]["revenue"])
+    categories = {row["product_category"]: row["revenue"] for row in superset.chart_data("Revenue by category")}
+    assert {name: f"{value:.2f}" for name, value in categories.items()} == {
+        name: f"{float(value):.2f}" for name, value in manifest["totals"]["revenue_by_category"].items()
+    }
+    assert len(superset.chart_data("Top customers")) == 10
+
+
+def test_the_dashboard_is_drawn(platform: Any, page: Any, manifest: dict[str, Any]) -> None:
+    settings = platform.settings
+    page.goto(f"{settings.superset_url}/login/")
+    page.fill("#username", settings.superset_admin_user)
+    page.fill("#password", settings.superset_admin_password.get_secret_value())
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/superset/welcome/**")
+    page.goto(f"{settings.superset_url}/superset/dashboard/sales/")
+    page.get_by_text("Top customers").wait_for(timeout=60_000)
+    page.wait_for_function(
+        "document.querySelectorAll('[data-test=\"slice-container\"] canvas').length >= 3", timeout=60_000
+    )
+    page.screenshot(path=platform.settings.home / "dashboard.png")
+    shown = page.inner_text("body")
+    totals = manifest["totals"]
+    assert f"{totals['rows']:,}" in shown
+    assert f"{Decimal(str(totals['revenue'])):,.0f}" in shown
+    assert "Error" not in shown
+    assert "No results" not in shown
+
+
+def test_the_catalog_and_the_lineage_graph_are_drawn(platform: Any, page: Any) -> None:
+    url = platform.settings.metadata_url
+    page.goto(url)
+    assert page.get_by_role("link", name="curated.fct_sales").is_visible()
+    page.goto(f"{url}/ui/lineage")
+    page.wait_for_selector(".graph[data-drawn=true]")
+    drawn = page.inner_text(".graph")
+    for name in ("staging.sales", "curated.agg_revenue_daily", "dashboard/sales"):
+        assert name in drawn
+
+
+def test_the_demo_again_changes_nothing(platform: Any) -> None:
+    counts = "SELECT (SELECT count(*) FROM audit.file_ingestion_log), (SELECT count(*) FROM audit.rejected_rows)"
+    before = platform.rows(counts)
+    done = platform.dp("demo", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"] == platform.facts["files"]
+    assert platform.rows(counts) == before
