@@ -147,89 +147,51 @@ def test_a_run_is_recorded_and_ended(api: TestClient) -> None:
     assert api.get("/jobs").json()["items"][0]["state"] == "FAILED"
 
 
-def test_check_results_are_kept_once(api: TestClient) -> None:
-    dataset = {"namespace": "db", "name": "t"}
-    results = [
-        {
-            "check": "unique",
-            "dataset": dataset,
-            "column": "id",
-            "status": "failed",
-            "severity": "critical",
-            "measured": 3,
-            "expected": {"max": 0},
-            "message": "3 keys twice",
-            "sql": "select 1",
-            "failed_rows": 6,
-            "sample": [{"id": "x"}],
-            "engine": "sql",
-            "checked_at": "2026-01-01T00:00:00Z",
-            "duration_seconds": 0.2,
-        },
-        {"check": "rows", "dataset": dataset, "status": "passed", "measured": 10, "checked_at": "2026-01-01T00:00:00Z"},
-        {"check": "rows", "dataset": dataset, "status": "error", "message": "no such column"},
+def columns(target: str, source: str, **how: object) -> dict[str, Any]:
+    inputs = [{"namespace": "db", "name": source, "field": "mail", **({"transformations": [how]} if how else {})}]
+    fields = {"mail": {"inputFields": inputs}}
+    schema = {"fields": [{"name": "mail"}, {"name": "other"}]}
+    return {"namespace": "db", "name": target, "facets": {"columnLineage": {"fields": fields}, "schema": schema}}
+
+
+def test_personal_data_is_followed_along_column_lineage(api: TestClient, event: Make) -> None:
+    tags = {"tags": [{"key": "pii", "field": "mail"}, {"key": "hot", "field": "mail"}]}
+    api.post("/api/v1/lineage", json=event(inputs=[{"namespace": "db", "name": "a", "facets": {"tags": tags}}]))
+    edges = [
+        columns("a", "c"),  # a cycle
+        columns("b", "a", type="DIRECT", subtype="IDENTITY"),
+        columns("c", "b"),
+        columns("hashed", "c", type="DIRECT", subtype="TRANSFORMATION", masking=True),
+        columns("filtered", "c", type="INDIRECT", subtype="FILTER"),
     ]
-    for _ in range(2):
-        posted = api.post(
-            "/runs/unknown-run/dq_results", json={"job": {"namespace": "n", "name": "j"}, "results": results}
-        )
-        assert posted.status_code == 201
-    assert posted.json() == {
-        "run_id": "unknown-run",
-        "received": 3,
-        "passed": 1,
-        "failed": 1,
-        "errors": 1,
-        "skipped": 0,
-    }
-    stored = api.get("/runs/unknown-run/dq_results").json()
-    assert stored["total"] == 3
-    kept = next(item for item in stored["items"] if item["check"] == "unique")
-    assert {key: kept[key] for key in results[0] if key != "dataset"} == {
-        k: v for k, v in results[0].items() if k != "dataset"
-    }
-    assert api.get("/runs/unknown-run").json()["job"]["name"] == "j"
-    quality = api.get(f"/datasets/{kept['dataset']['id']}/quality").json()
-    assert quality["quality"]["state"] == "failing"
-    assert len(quality["checks"]) == 3
+    for number, output in enumerate(edges):
+        api.post("/api/v1/lineage", json=event(run=f"r{number}", job=f"j{number}", outputs=[output]))
 
-    better = results[0] | {"status": "passed", "measured": 0, "checked_at": "2026-01-02T00:00:00Z"}
-    rows = results[2] | {"status": "passed"}
-    assert api.post("/runs/next/dq_results", json=[better, results[1], rows]).status_code == 201
-    quality = api.get(f"/datasets/{kept['dataset']['id']}/quality").json()
-    assert (quality["quality"]["state"], quality["history"]["total"]) == ("passing", 6)
+    def inherited(name: str) -> dict[str, list[str]]:
+        dataset = api.get(f"/datasets?namespace=db&name={name}").json()["items"][0]
+        shown = api.get(f"/datasets/{dataset['id']}").json()["schema"]
+        return {column["name"]: column["inherited_tags"] for column in shown}
+
+    assert inherited("b") == inherited("c") == {"mail": ["pii"], "other": []}
+    assert inherited("a") == inherited("hashed") == inherited("filtered") == {"mail": [], "other": []}
+    dataset = api.get("/datasets?namespace=db&name=c").json()["items"][0]
+    assert "pii (inherited)" in api.get(f"/ui/datasets/{dataset['id']}").text
+
+    # What was answered may be sent back without becoming the column's own; what is gone upstream is gone here.
+    shown = api.get(f"/datasets/{dataset['id']}").json()["schema"]
+    assert api.put(f"/datasets/{dataset['id']}", json={"schema": shown}).status_code == 200
+    assert inherited("c")["mail"] == ["pii"]
+    gone = event(inputs=[{"namespace": "db", "name": "a", "facets": {"tags": {"tags": []}}}], at=9)
+    api.post("/api/v1/lineage", json=gone)
+    assert inherited("c")["mail"] == []
 
 
-def test_assertions_of_events_are_results(api: TestClient, event: Make) -> None:
-    assertions = [
-        {"assertion": "not_null", "column": "id", "success": True},
-        {
-            "assertion": "custom_sql",
-            "name": "positive",
-            "success": False,
-            "severity": "warn",
-            "actual": "2",
-            "expected": "0",
-            "content": "select 1",
-            "description": "two below zero",
-        },
-    ]
-    seen = {"namespace": "db", "name": "t", "inputFacets": {"dataQualityAssertions": {"assertions": assertions}}}
-    api.post("/api/v1/lineage", json=event(inputs=[seen]))
-    results = {item["check"]: item for item in api.get("/runs/r1/dq_results").json()["items"]}
-    assert (results["not_null"]["status"], results["not_null"]["column"]) == ("passed", "id")
-    failed = results["positive"]
-    assert (failed["status"], failed["severity"], failed["measured"], failed["sql"]) == (
-        "failed",
-        "warn",
-        "2",
-        "select 1",
+def test_inherited_tags_reach_through_another_name(api: TestClient, event: Make) -> None:
+    api.post(
+        "/datasets", json={"name": "mails", "uri": "s3://raw/mails", "schema": [{"name": "mail", "tags": ["PII"]}]}
     )
-    assert api.get("/datasets").json()["items"][0]["quality"]["state"] == "warning"
-
-
-@pytest.mark.parametrize("body", [{"results": [{"check": "x"}]}, [{"check": "x", "status": "maybe"}], "x"])
-def test_bad_results_are_told(api: TestClient, body: Any) -> None:
-    answer = api.post("/runs/r/dq_results", json=body)
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
-    assert api.get("/runs/r").status_code == 404
+    source = columns("b", "x", type="DIRECT")
+    source["facets"]["columnLineage"]["fields"]["mail"]["inputFields"][0] |= {"namespace": "s3://raw", "name": "mails"}
+    api.post("/api/v1/lineage", json=event(outputs=[source]))
+    dataset = api.get("/datasets?namespace=db&name=b").json()["items"][0]["id"]
+    assert api.get(f"/datasets/{dataset}").json()["schema"][0]["inherited_tags"] == ["PII"]

@@ -57,12 +57,12 @@ def wait_until_ready(engine: Engine, seconds: float) -> None:
             return
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the schema to the newest revision. Processes that start together do it one after the other."""
+def migrate(engine: Engine, revision: str = "head") -> None:
+    """Bring the schema up to a revision. Processes that start together do it one after the other."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)

@@ -155,7 +155,10 @@ class JobDataset(Base):
 
 
 class ColumnEdge(Base):
-    """A column that flows into another, by a job's current run or design, or (no job) as a DatasetEvent says."""
+    """A column that flows into another, by a job's current run or design, or (no job) as a DatasetEvent says.
+
+    `masking`: what arrives does not reveal the source's values, as with a hash or a count.
+    """
 
     __tablename__ = "column_edge"
     __table_args__ = (
@@ -173,6 +176,7 @@ class ColumnEdge(Base):
     type: Mapped[str | None]
     subtype: Mapped[str | None]
     description: Mapped[str | None]
+    masking: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class Facet(Base):
@@ -191,7 +195,10 @@ class Facet(Base):
 
 
 class QualityResult(Base):
-    """What a check measured. The id is derived from run, dataset, column, check and place in the list."""
+    """What a check measured. The id is derived from run, dataset, column, check and place in the list.
+
+    `from_event`: an OpenLineage event gave it, so a result that was posted for the same check of the run replaces it.
+    """
 
     __tablename__ = "quality_result"
     __table_args__ = (
@@ -204,6 +211,7 @@ class QualityResult(Base):
     dataset_id: Mapped[UUID | None] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
     check_name: Mapped[str]
     column_name: Mapped[str | None]
+    dimension: Mapped[str | None]
     ordinal: Mapped[int]
     status: Mapped[str]
     severity: Mapped[str]
@@ -216,3 +224,4 @@ class QualityResult(Base):
     engine: Mapped[str | None]
     checked_at: Mapped[datetime]
     duration_seconds: Mapped[float | None] = mapped_column(Double)
+    from_event: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -76,6 +76,12 @@ class Column(BaseModel):
     tags: list[Text] = []
 
 
+class ColumnDetail(Column):
+    """A column with the tags, such as pii, of the columns its values come from; `tags` are its own."""
+
+    inherited_tags: list[str]
+
+
 class DatasetIn(_Input):
     """A dataset to register. Only the fields that are present change an existing one."""
 
@@ -95,6 +101,8 @@ class DatasetIn(_Input):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"columns named more than once: {', '.join(twice)}")
+        for column in columns:  # what the service worked out is not what it is told, though a client sends it back
+            (column.__pydantic_extra__ or {}).pop("inherited_tags", None)
         return columns
 
 
@@ -137,6 +145,7 @@ class DatasetOut(BaseModel):
 class DatasetDetail(DatasetOut):
     """A dataset with its newest facets, known or not, and its other names."""
 
+    columns: list[ColumnDetail] = Field(serialization_alias="schema")  # type: ignore[assignment]
     facets: dict[str, dict[str, Any]]
     aliases: list[DatasetRef]
 
@@ -205,6 +214,7 @@ class RunDetail(RunOut):
 class _DqResult(BaseModel):
     check: Name
     column: Name | None = None
+    dimension: Annotated[Text, Field(description="Aspect of quality, such as completeness.")] | None = None
     status: Literal["passed", "failed", "error", "skipped"]
     severity: Literal["warn", "error", "critical"] = "error"
     measured: JsonValue = None

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from metadata_service.models import ColumnEdge, Dataset, JobDataset
 
 Way = Literal["upstream", "downstream"]
+ColumnKey = tuple[UUID, str]  # dataset, column
 
 
 @dataclass
@@ -88,6 +89,24 @@ def column_edges(session: Session, dataset_ids: Iterable[UUID]) -> list[tuple[UU
         .order_by(target_id, ColumnEdge.field, source_id, ColumnEdge.input_field, ColumnEdge.type, ColumnEdge.subtype)
     )
     return [(a, b, edge) for a, b, edge in session.execute(query)]
+
+
+def value_edges_into(session: Session, dataset_ids: Iterable[UUID]) -> list[tuple[ColumnKey, ColumnKey]]:
+    """Return (source column, target column) of the edges by which values pass into these datasets.
+
+    Those are the direct ones and those of unknown type, unless they mask what passes.
+    """
+    source, target = aliased(Dataset), aliased(Dataset)
+    ids = list(dataset_ids)
+    query = (
+        select(_canonical(source), ColumnEdge.input_field, _canonical(target), ColumnEdge.field)
+        .join(source, source.id == ColumnEdge.input_dataset_id)
+        .join(target, target.id == ColumnEdge.dataset_id)
+        .where(target.id.in_(ids) | target.canonical_id.in_(ids))
+        .where(func.upper(func.coalesce(ColumnEdge.type, "DIRECT")) == "DIRECT", ~ColumnEdge.masking)
+        .distinct()
+    )
+    return [((a, field_a), (b, field_b)) for a, field_a, b, field_b in session.execute(query)]
 
 
 def _canonical(dataset: type[Dataset]) -> ColumnElement[UUID]:

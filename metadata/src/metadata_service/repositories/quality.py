@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from metadata_service.models import Dataset, QualityResult
+from metadata_service.models import Dataset, QualityResult, Run
 
 
 def _save_statement() -> Insert:
     statement = insert(QualityResult.__table__)  # type: ignore[arg-type]
-    new = statement.excluded
+    new, old = statement.excluded, QualityResult
     return statement.on_conflict_do_update(
         index_elements=[QualityResult.id],
         set_={column.name: new[column.name] for column in QualityResult.__table__.columns if column.name != "id"},
-        where=tuple_(new.checked_at, new.status) > tuple_(QualityResult.checked_at, QualityResult.status),
+        where=tuple_(old.from_event, new.checked_at, new.status) > tuple_(new.from_event, old.checked_at, old.status),
     )
 
 
@@ -27,23 +27,69 @@ _SAVE = _save_statement()
 
 
 def save_results(session: Session, rows: list[dict[str, Any]]) -> None:
-    """Store results. A result of the same id that was checked later stays; at the same time the greater status wins."""
+    """Store results.
+
+    Of those with one id a posted one stands against an event's, then the one that was checked later, then the greater
+    status.
+    """
     if not rows:
         return
     session.connection().execute(_SAVE, sorted(rows, key=lambda row: str(row["id"])))
 
 
+def drop_superseded(session: Session, run_id: str) -> None:
+    """Drop what events told of a run's checks that were posted too, whatever came first.
+
+    The caller holds the lock of the run's row, so results that arrive at the same time are seen.
+    """
+    posted = aliased(QualityResult)
+    session.execute(
+        delete(QualityResult).where(
+            QualityResult.run_id == run_id,
+            QualityResult.from_event,
+            exists().where(
+                posted.run_id == run_id,
+                ~posted.from_event,
+                posted.check_name == QualityResult.check_name,
+                posted.dataset_id == QualityResult.dataset_id,
+                posted.column_name.is_not_distinct_from(QualityResult.column_name),
+            ),
+        )
+    )
+
+
 def latest_results(session: Session, dataset_ids: Iterable[UUID]) -> dict[UUID, list[QualityResult]]:
-    """Return the newest result of every check of each dataset, other names counted in."""
+    """Return the newest result of every check of each dataset, other names counted in.
+
+    A check that the dataset's newest run of the same job left out is no check any more. Runs with the same parent, such
+    as mapped tasks, count as one; a run that is still going has not left anything out yet.
+    """
     ids = list(dataset_ids)
     canonical = func.coalesce(Dataset.canonical_id, Dataset.id)
-    key = (canonical, QualityResult.check_name, QualityResult.column_name, QualityResult.ordinal)
-    query = (
-        select(canonical, QualityResult)
+    execution = func.coalesce(Run.parent_run_id, Run.id)
+    at = QualityResult.checked_at
+    counted = (
+        select(
+            canonical.label("dataset_id"),
+            QualityResult.id,
+            func.max(at).over(partition_by=(canonical, Run.job_id, execution)).label("run_at"),
+            func.max(at)
+            .filter(Run.job_id.is_not(None), Run.state != "RUNNING")
+            .over(partition_by=(canonical, Run.job_id))
+            .label("newest_run_at"),
+        )
         .join(Dataset, Dataset.id == QualityResult.dataset_id)
+        .outerjoin(Run, Run.id == QualityResult.run_id)
         .where(or_(Dataset.id.in_(ids), Dataset.canonical_id.in_(ids)))
+        .subquery()
+    )
+    key = (counted.c.dataset_id, QualityResult.check_name, QualityResult.column_name, QualityResult.ordinal)
+    query = (
+        select(counted.c.dataset_id, QualityResult)
+        .join(counted, counted.c.id == QualityResult.id)
+        .where(or_(counted.c.newest_run_at.is_(None), counted.c.run_at >= counted.c.newest_run_at))
         .ext(distinct_on(*key))
-        .order_by(*key, QualityResult.checked_at.desc(), QualityResult.id)
+        .order_by(*key, at.desc(), QualityResult.id)
     )
     found: dict[UUID, list[QualityResult]] = {}
     for dataset_id, result in session.execute(query):

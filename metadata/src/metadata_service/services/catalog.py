@@ -16,6 +16,7 @@ from metadata_service.repositories import datasets, jobs
 from metadata_service.repositories.datasets import DatasetFilter
 from metadata_service.repositories.facets import delete_facets, load_facets
 from metadata_service.schemas import (
+    ColumnDetail,
     DatasetDetail,
     DatasetIn,
     DatasetLink,
@@ -27,6 +28,7 @@ from metadata_service.schemas import (
     Page,
 )
 from metadata_service.services import quality
+from metadata_service.services.inheritance import inherited_tags
 from metadata_service.services.projection import dataset_facets, project
 
 DEFAULT_NAMESPACE = "default"
@@ -75,8 +77,10 @@ def describe_dataset(session: Session, dataset_id: UUID) -> DatasetDetail:
     dataset = _find(session, dataset_id)
     facets = dataset_facets(session, [dataset.id])[dataset.id]
     aliases = [DatasetRef(namespace=a.namespace, name=a.name) for a in datasets.get_aliases(session, [dataset.id])]
-    shown = _out(session, [dataset])[0]
-    return DatasetDetail(**dict(shown), facets=facets, aliases=aliases)
+    shown = dict(_out(session, [dataset])[0])
+    inherited = inherited_tags(session, dataset)
+    columns = [ColumnDetail(**dict(column), inherited_tags=inherited[column.name]) for column in shown.pop("columns")]
+    return DatasetDetail(**shown, columns=columns, facets=facets, aliases=aliases)
 
 
 def dataset_link(dataset: Dataset) -> DatasetLink:

@@ -86,7 +86,7 @@ def _record_run(session: Session, event: RunEvent) -> None:
     _save_sided_facets(session, run_id, sides, ids, facets, at)
     runs.save_run_datasets(session, run_id, [(side, ids[_name(item)]) for side, item in sides])
     for _, item in sides:
-        quality.save_assertions(session, run_id, ids[_name(item)], item, at)
+        quality.save_assertions(session, run_id, event.job.facets, ids[_name(item)], item, at)
     if sides or state in TERMINAL_STATES:
         jobs.refresh_run_edges(session, job_ids[own_job])
         _refresh_column_edges(session, job_ids[own_job])
@@ -111,7 +111,7 @@ def _record_dataset(session: Session, event: DatasetEvent) -> None:
     dataset_id = ids[_name(dataset)]
     save_facets(session, {FacetOwner("dataset", str(dataset_id)): dataset.facets}, event.event_time)
     project(session, [dataset_id])
-    quality.save_assertions(session, None, dataset_id, dataset, event.event_time)
+    quality.save_assertions(session, None, {}, dataset_id, dataset, event.event_time)
     facet = load_facets(session, "dataset", [str(dataset_id)], ["columnLineage"]).get(str(dataset_id), {})
     edges = _column_edges(session, None, {dataset_id: facet.get("columnLineage", {})})
     jobs.replace_column_edges(session, None, [dataset_id], edges)
@@ -208,6 +208,7 @@ def _column_edges(
                 "input_dataset_id": ids[source],
                 "input_field": item["field"],
                 **{key: str(_dig(how, key)) if _dig(how, key) else None for key in ("type", "subtype", "description")},
+                "masking": _dig(how, "masking") is True,
             }
             edges[tuple(edge.values())] = edge
     return list(edges.values())

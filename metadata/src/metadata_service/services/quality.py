@@ -1,4 +1,8 @@
-"""Check results: posted ones and those in OpenLineage's dataQualityAssertions facet, in one shape."""
+"""Check results: posted ones and those in OpenLineage's dataQualityAssertions facet, in one shape.
+
+A check of a dataset has one result in a run. A posted one says more than the facet's, so it stands, whichever came
+first.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from uuid import UUID, uuid5
 from sqlalchemy.orm import Session
 
 from metadata_service.models import QualityResult
-from metadata_service.openlineage import EventDataset
+from metadata_service.openlineage import EventDataset, FacetMap
 from metadata_service.repositories import datasets, jobs, quality, runs
 from metadata_service.repositories.runs import RunSeen
 from metadata_service.schemas import DqResultIn, DqSummary, QualityLevel, QualityState
@@ -33,8 +37,9 @@ def save_results(session: Session, run_id: str, results: list[DqResultIn], job: 
         values = result.model_dump(exclude={"check", "column", "dataset", "checked_at"})
         values["dataset_id"] = ids[(result.dataset.namespace, result.dataset.name)] if result.dataset else None
         values |= {"check_name": result.check, "column_name": result.column, "checked_at": result.checked_at or now}
-        rows.append(values)
+        rows.append(values | {"from_event": False})
     quality.save_results(session, _identified(run_id, rows))
+    quality.drop_superseded(session, run_id)
     counts = Counter(result.status for result in results)
     return DqSummary(
         run_id=run_id,
@@ -47,19 +52,31 @@ def save_results(session: Session, run_id: str, results: list[DqResultIn], job: 
 
 
 def save_assertions(
-    session: Session, run_id: str | None, dataset_id: UUID, dataset: EventDataset, at: datetime
+    session: Session, run_id: str | None, job_facets: FacetMap, dataset_id: UUID, dataset: EventDataset, at: datetime
 ) -> None:
-    """Store the assertions of an event's dataset, whichever group of facets they came in."""
-    rows = []
+    """Store the assertions of an event's dataset. Those that several groups of its facets repeat count once."""
+    engine = _engine(job_facets)
+    rows: dict[UUID, dict[str, Any]] = {}
     for facets in (dataset.facets, dataset.input_facets, dataset.output_facets):
         assertions = facets.get("dataQualityAssertions", {}).get("assertions")
-        for item in assertions if isinstance(assertions, list) else []:
-            if isinstance(item, dict) and isinstance(item.get("success"), bool) and item.get("assertion"):
-                rows.append(_assertion(item, dataset_id, at))
-    quality.save_results(session, _identified(run_id, rows))
+        group = [
+            _assertion(item, dataset_id, engine, at)
+            for item in (assertions if isinstance(assertions, list) else [])
+            if isinstance(item, dict) and isinstance(item.get("success"), bool) and item.get("assertion")
+        ]
+        rows |= {row["id"]: row for row in _identified(run_id, group)}
+    quality.save_results(session, list(rows.values()))
+    if run_id is not None and rows:
+        quality.drop_superseded(session, run_id)
 
 
-def _assertion(item: dict[str, Any], dataset_id: UUID, at: datetime) -> dict[str, Any]:
+def _engine(job_facets: FacetMap) -> str:
+    """Return who ran an event's assertions: the integration of its job, such as dbt or spark."""
+    integration = job_facets.get("jobType", {}).get("integration")
+    return integration.lower() if isinstance(integration, str) and integration else "openlineage"
+
+
+def _assertion(item: dict[str, Any], dataset_id: UUID, engine: str, at: datetime) -> dict[str, Any]:
     def text(key: str) -> str | None:
         return str(item[key]) if item.get(key) else None
 
@@ -75,9 +92,11 @@ def _assertion(item: dict[str, Any], dataset_id: UUID, at: datetime) -> dict[str
         "sql": text("content"),
         "failed_rows": None,
         "sample": None,
-        "engine": "openlineage",
+        "dimension": None,
+        "engine": engine,
         "checked_at": at,
         "duration_seconds": None,
+        "from_event": True,
     }
 
 

@@ -191,6 +191,7 @@ def _results_out(session: Session, found: Sequence[QualityResult]) -> list[DqRes
             dataset=dataset_link(named[result.dataset_id]) if result.dataset_id else None,
             check=result.check_name,
             column=result.column_name,
+            dimension=result.dimension,
             status=result.status,  # type: ignore[arg-type]
             severity=result.severity,  # type: ignore[arg-type]
             measured=result.measured,
