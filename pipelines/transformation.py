@@ -22,7 +22,14 @@ LAYER_SCHEMA = "staging"
 
 
 class BuildError(Exception):
-    """A build that ended with failures: which models and tests, and what they said."""
+    """A build that ended with failures: which models and tests, and what they said.
+
+    `of_data` says that tests failed and nothing else did: building again will not help.
+    """
+
+    def __init__(self, message: str, *, of_data: bool = False) -> None:
+        super().__init__(message)
+        self.of_data = of_data
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,12 @@ def run_dbt(
         raise BuildError(f"dbt ended with code {code} before it built anything:\n" + "\n".join(lines[-15:]))
     nodes = read_results(target)
     if code != 0:
-        failed = [f"{node.kind} {node.name}: {node.message}" for node in nodes if node.failed]
-        raise BuildError(f"{len(failed)} of {len(nodes)} nodes failed:\n" + "\n".join(failed))
+        failed = [node for node in nodes if node.failed]
+        told = [f"{node.kind} {node.name}: {node.message}" for node in failed]
+        raise BuildError(
+            f"{len(failed)} of {len(nodes)} nodes failed:\n" + "\n".join(told),
+            of_data=bool(failed) and all(node.status == "fail" for node in failed),
+        )
     return nodes
 
 
@@ -161,7 +172,7 @@ def lineage_events(
 
 @contextmanager
 def _environment_variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for a while: the reader of dbt's artifacts fills in profiles.yml from the environment, as dbt does."""
+    """Set variables for a while: the reader of dbt's artifacts fills in profiles.yml from them, as dbt does."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from pipelines.config.settings import get_settings
 from pipelines.utils.connections import WAREHOUSE_TRANSFORMER, dbt_environment
@@ -35,7 +35,8 @@ class DbtBuildOperator(BaseOperator):
         How many nodes ended with each status.
 
     Raises:
-        AirflowException: a node failed; the message names each with what it said.
+        AirflowFailException: tests failed; the message names each with what it said.
+        AirflowException: a model could not be built, or dbt could not run.
     """
 
     template_fields: Sequence[str] = ("select", "arguments")
@@ -70,7 +71,8 @@ class DbtBuildOperator(BaseOperator):
                 echo=self.log.info,
             )
         except BuildError as error:
-            raise AirflowException(str(error)) from error
+            # No retry where tests failed: the data will not be better in a minute.
+            raise (AirflowFailException if error.of_data else AirflowException)(str(error)) from error
         finally:
             self._report_lineage(context["ti"], target)
         return dict(Counter(node.status for node in nodes))
@@ -89,8 +91,8 @@ class DbtBuildOperator(BaseOperator):
         if conf.is_disabled() or not (target / "run_results.json").exists():
             return
         settings = get_settings()
-        parent = (lineage_run_id(instance), conf.namespace(), lineage_job_name(instance))
         try:
+            parent = (lineage_run_id(instance), conf.namespace(), lineage_job_name(instance))
             client = OpenLineageAdapter().get_or_create_openlineage_client()
             for event in lineage_events(
                 project=settings.transformations,

@@ -125,12 +125,15 @@ class LoadFilesOperator(_ContractOperator):
         super().__init__(**kwargs)
         self.files = files
         self.outcomes: list[Any] = []
+        self.namespace = ""
 
     def execute(self, context: Context) -> Batch:
         """Return what became of each file."""
         from pipelines.ingestion import core
         from pipelines.ingestion.model import PreparedFile
 
+        # Lineage is told in a fork of this process, which can ask Airflow for nothing: the address is kept from here.
+        self.outcomes, self.namespace = [], warehouse_namespace(self.warehouse_conn_id)
         contract, store = self.contract(), object_store(self.store_conn_id)
         run_id = context["run_id"]
         with core.connected(warehouse_dsn(self.warehouse_conn_id)) as warehouse:
@@ -161,6 +164,8 @@ class LoadFilesOperator(_ContractOperator):
 
         from pipelines.ingestion.lineage import lineage_event
 
+        if not self.namespace:  # the task failed before it did anything
+            return OperatorLineage()
         event = lineage_event(
             "COMPLETE",
             self.contract(),
@@ -169,7 +174,7 @@ class LoadFilesOperator(_ContractOperator):
             run_id=str(UUID(int=0)),
             job=self.task_id,
             job_namespace="",
-            warehouse_namespace=warehouse_namespace(self.warehouse_conn_id),
+            warehouse_namespace=self.namespace,
         )
         return OperatorLineage(inputs=event.inputs, outputs=event.outputs)
 

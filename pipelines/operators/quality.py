@@ -28,6 +28,7 @@ class _CheckingOperator(BaseOperator):
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self.results: list[CheckResult] = []
+        self.namespace, self.database = "", ""
 
     def run_checks(self, dsn: str) -> list[CheckResult]:
         """Carry the checks out."""
@@ -38,6 +39,8 @@ class _CheckingOperator(BaseOperator):
         from collections import Counter
 
         dsn = warehouse_dsn(self.conn_id)
+        # Lineage is told in a fork of this process, which can ask Airflow for nothing: the address is kept from here.
+        self.namespace, self.database = warehouse_namespace(self.conn_id), dsn.rsplit("/", 1)[-1]
         self.results = self.run_checks(dsn)
         for result in self.results:
             (self.log.info if result.status == "passed" else self.log.warning)("%s", result)
@@ -59,8 +62,8 @@ class _CheckingOperator(BaseOperator):
                 self.results,
                 run_id=run_id,
                 job=(conf.namespace(), lineage_job_name(context["ti"])),
-                namespace=warehouse_namespace(self.conn_id),
-                database=dsn.rsplit("/", 1)[-1],
+                namespace=self.namespace,
+                database=self.database,
                 url=settings.metadata_url,
                 api_key=settings.metadata_api_key.get_secret_value(),
             )
@@ -90,7 +93,6 @@ class _CheckingOperator(BaseOperator):
         from openlineage.client.event_v2 import InputDataset
         from openlineage.client.facet_v2 import data_quality_assertions_dataset as assertions
 
-        namespace, database = warehouse_namespace(self.conn_id), warehouse_dsn(self.conn_id).rsplit("/", 1)[-1]
         inputs = []
         for dataset in dict.fromkeys(result.dataset for result in self.results):
             facet = assertions.DataQualityAssertionsDatasetFacet(
@@ -103,7 +105,8 @@ class _CheckingOperator(BaseOperator):
                 ]
             )
             facets = {"dataQualityAssertions": facet}
-            inputs.append(InputDataset(namespace=namespace, name=f"{database}.{dataset}", inputFacets=facets))
+            name = f"{self.database}.{dataset}"
+            inputs.append(InputDataset(namespace=self.namespace, name=name, inputFacets=facets))
         return OperatorLineage(inputs=inputs)
 
 

@@ -28,9 +28,17 @@ def checks_from_sql_files(folder: Path) -> list[Check]:
     """Return the checks of a folder, by name.
 
     Raises:
-        CheckFileError: a file lacks a fact or has one that is unknown.
+        CheckFileError: files lack a fact or have one that is unknown; every such file is named.
     """
-    return [_read(path) for path in sorted(folder.glob("*.sql"))]
+    checks, problems = [], []
+    for path in sorted(folder.glob("*.sql")):
+        try:
+            checks.append(_read(path))
+        except CheckFileError as error:
+            problems.append(str(error))
+    if problems:
+        raise CheckFileError("\n".join(problems))
+    return checks
 
 
 def _read(path: Path) -> Check:
@@ -50,12 +58,15 @@ def _read(path: Path) -> Check:
     severity = facts.get("severity", "error")
     if severity not in list(Severity):
         raise CheckFileError(f"{path}: severity is warn, error or critical, not '{severity}'")
+    allowed = facts.get("allow", "0")
+    if not allowed.isdecimal():
+        raise CheckFileError(f"{path}: allow is how many rows are borne, a whole number, not '{allowed}'")
     query = "\n".join(body).rstrip().rstrip(";")
     return Check(
         name=path.stem,
         schema=schema,
         table=table,
-        threshold=Threshold("mustBeLessOrEqualTo", int(facts.get("allow", "0"))),
+        threshold=Threshold("mustBeLessOrEqualTo", int(allowed)),
         severity=Severity(severity),
         dimension=facts.get("dimension"),
         description=facts.get("description", ""),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from data_quality.checks.model import Check, Severity, Threshold
+from decimal import Decimal, InvalidOperation
+
+from data_quality.checks.model import Check, Severity, Threshold, quoted
 from data_quality.contract import Contract, QualityRule
 
 SEVERITIES = {
@@ -12,6 +14,7 @@ SEVERITIES = {
     "error": Severity.ERROR,
     "critical": Severity.CRITICAL,
 }
+NUMERIC = ("integer", "number")
 DEFAULT_THRESHOLD = Threshold("mustBe", 0)
 
 
@@ -45,36 +48,41 @@ def _rule_check(rule: QualityRule, contract: Contract, schema: str) -> Check:
 
 def _library_metric(rule: QualityRule, contract: Contract, schema: str) -> tuple[str, str | None]:
     """Return the aggregate that measures a metric of ODCS's library, and the query for the rows it counts."""
-    table = f"{_quoted(schema)}.{_quoted(contract.table)}"
-    column = _quoted(rule.column) if rule.column else ""
+    table = f"{quoted(schema)}.{quoted(contract.table)}"
+    column = quoted(rule.column) if rule.column else ""
     if rule.metric == "rowCount":
         return "count(*)", None
     if rule.metric == "duplicateValues":
-        names = [rule.column] if rule.column else list(rule.arguments.get("properties", contract.key))
-        columns = ", ".join(map(_quoted, names))
+        warehouse_name = {column.name: column.column for column in contract.columns}
+        given = [warehouse_name.get(name, name) for name in rule.arguments.get("properties", contract.key)]
+        names = [rule.column] if rule.column else given
+        columns = ", ".join(map(quoted, names))
         # Rows beyond the first of each value, rows without a value left out.
-        present = " AND ".join(f"{_quoted(name)} IS NOT NULL" for name in names)
+        present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in names)
         value = column if rule.column else f"({columns})"
         counted = f"count(*) FILTER (WHERE {present}) - count(DISTINCT {value}) FILTER (WHERE {present})"
         failing = f"SELECT {columns}, count(*) FROM {table} WHERE {present} GROUP BY {columns} HAVING count(*) > 1"
         return _in_unit(counted, rule), failing
-    condition = _failing_condition(rule, column)
+    numeric = any(item.column == rule.column and item.logical_type in NUMERIC for item in contract.columns)
+    condition = _failing_condition(rule, column if numeric else f"{column}::text", column, numeric)
     return _in_unit(f"count(*) FILTER (WHERE {condition})", rule), f"SELECT * FROM {table} WHERE {condition}"
 
 
-def _failing_condition(rule: QualityRule, column: str) -> str:
+def _failing_condition(rule: QualityRule, value: str, column: str, numeric: bool) -> str:
+    """Return the condition that a counted row meets. `value` is the column as listed values are compared with it."""
     if rule.metric == "nullValues":
         return f"{column} IS NULL"
     if rule.metric == "missingValues":
-        missing = rule.arguments.get("missingValues", [])
-        words = ", ".join(_literal(value) for value in missing if value is not None)
-        return f"({column} IS NULL OR {column}::text IN ({words}))" if words else f"{column} IS NULL"
+        # What a number column's type can't hold, such as N/A, is not in it.
+        missing = [item for item in rule.arguments.get("missingValues", []) if item is not None]
+        words = ", ".join(_literal(item, numeric) for item in missing if not numeric or _is_number(item))
+        return f"({column} IS NULL OR {value} IN ({words}))" if words else f"{column} IS NULL"
     conditions = []
     if "validValues" in rule.arguments:
-        words = ", ".join(map(_literal, rule.arguments["validValues"]))
-        conditions.append(f"{column}::text NOT IN ({words})")
+        words = ", ".join(_literal(item, numeric) for item in rule.arguments["validValues"])
+        conditions.append(f"{value} NOT IN ({words})")
     if "pattern" in rule.arguments:
-        conditions.append(f"{column}::text !~ {_literal(rule.arguments['pattern'])}")
+        conditions.append(f"{column}::text !~ {_literal(rule.arguments['pattern'], False)}")
     return f"({' OR '.join(conditions)})" if conditions else "false"
 
 
@@ -96,13 +104,19 @@ def _freshness_check(contract: Contract, schema: str) -> Check:
         column=freshness.column,
         dimension="timeliness",
         description="Seconds since the newest row.",
-        expression=f"extract(epoch FROM now() - max({_quoted(freshness.column)}))::bigint",
+        expression=f"extract(epoch FROM now() - max({quoted(freshness.column)}))::bigint",
     )
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _literal(value: object, numeric: bool) -> str:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    # Postgres reads the text as a number where it is compared with one: 1.5 then equals 1.50.
+    return "'" + text.replace("'", "''") + "'" + ("::numeric" if numeric else "")
 
 
-def _literal(value: object) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
+def _is_number(value: object) -> bool:
+    try:
+        Decimal(str(value))
+    except InvalidOperation:
+        return False
+    return True

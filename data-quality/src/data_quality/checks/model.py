@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -36,7 +37,11 @@ class Threshold:
     value: Any
 
     def holds(self, measured: Any) -> bool:
-        """Whether a measured value meets it. None (nothing could be measured) meets none."""
+        """Whether a measured value meets it. None (nothing could be measured) meets none.
+
+        Raises:
+            TypeError: the two can't be compared.
+        """
         if measured is None:
             return False
         return _OPERATORS[self.operator](measured, self.value)
@@ -100,9 +105,14 @@ class Check:
         return f"{self.schema}.{self.table}"
 
     @property
+    def relation(self) -> str:
+        """Schema and table as SQL has them, quoted."""
+        return f"{quoted(self.schema)}.{quoted(self.table)}"
+
+    @property
     def sql(self) -> str:
         """What is measured, as one statement."""
-        return self.query or f'SELECT {self.expression} FROM "{self.schema}"."{self.table}"'
+        return self.query or f"SELECT {self.expression} FROM {self.relation}"
 
 
 @dataclass(frozen=True)
@@ -143,11 +153,18 @@ class CheckResult:
         return f"{told}: {self.message}"
 
 
+def quoted(name: str) -> str:
+    """Return a name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _json_value(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): _json_value(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json_value(item) for item in value]
+    if isinstance(value, (Decimal, float)) and not math.isfinite(value):
+        return str(value)  # JSON has no word for it
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, StrEnum):

@@ -15,10 +15,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import yaml
 
 from data_quality.checks.model import CheckResult, Severity, Status
@@ -60,19 +61,50 @@ def load_suites(folder: Path) -> list[Suite]:
 
 
 def run_suite(suite: Suite, dsn: str) -> list[CheckResult]:
-    """Carry out a suite on its table.
+    """Carry out a suite on its table, and return the results in the suite's order.
+
+    An expectation that can't be carried out (no such table or column, an unknown type) ends as `error`.
 
     Args:
         suite: The suite.
         dsn: libpq URL of a role that may read the table.
+
+    Raises:
+        psycopg.OperationalError: the warehouse is away.
     """
+    psycopg.connect(dsn).close()  # GX wraps every trouble alike: this one is not the suite's
     # GX looks for a home to write to and sends usage figures unless told otherwise before it is imported.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx
+    from great_expectations.exceptions import GreatExpectationsError
     from great_expectations.expectations.registry import get_expectation_impl
 
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     started = time.monotonic()
+    results: dict[str, CheckResult] = {}
+    built = []
+    for item in suite.expectations:
+        try:
+            built.append(get_expectation_impl(item.type)(**item.kwargs, meta={"name": item.name}))
+        except (GreatExpectationsError, ValueError, TypeError) as error:
+            results[item.name] = _result(suite, item, Status.ERROR, message=str(error))
+    by_name = {item.name: item for item in suite.expectations}
+    try:
+        found = _validate(suite, built, dsn) if built else []
+    except Exception as error:  # GX has no common class for what it raises on a missing table
+        message = str(error).strip()
+        results |= {name: _result(suite, by_name[name], Status.ERROR, message=message)
+                    for name in by_name.keys() - results.keys()}  # fmt: skip
+    else:
+        for one in found:
+            item = by_name[one.expectation_config.meta["name"]]
+            results[item.name] = _judged(suite, item, one)
+    seconds = round((time.monotonic() - started) / max(len(results), 1), 4)
+    return [replace(results[item.name], duration_seconds=seconds) for item in suite.expectations]
+
+
+def _validate(suite: Suite, expectations: list[Any], dsn: str) -> list[Any]:
+    import great_expectations as gx
+
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     source = context.data_sources.add_postgres(
@@ -80,28 +112,26 @@ def run_suite(suite: Suite, dsn: str) -> list[CheckResult]:
     )
     asset = source.add_table_asset(suite.table, table_name=suite.table, schema_name=suite.schema)
     batch = asset.add_batch_definition_whole_table("all")
-    expectations = [
-        get_expectation_impl(item.type)(**item.kwargs, meta={"name": item.name}) for item in suite.expectations
-    ]
-    built = context.suites.add(gx.ExpectationSuite(name=suite.name, expectations=expectations))
-    validation = gx.ValidationDefinition(name=suite.name, data=batch, suite=built)
+    made = context.suites.add(gx.ExpectationSuite(name=suite.name, expectations=expectations))
+    validation = gx.ValidationDefinition(name=suite.name, data=batch, suite=made)
     found = context.validation_definitions.add(validation).run(result_format="SUMMARY")
-    seconds = (time.monotonic() - started) / max(len(found.results), 1)
-    by_name = {item.name: item for item in suite.expectations}
-    return [_result(suite, by_name[one.expectation_config.meta["name"]], one, seconds) for one in found.results]
+    return list(found.results)
 
 
-def _result(suite: Suite, expectation: Expectation, found: Any, seconds: float) -> CheckResult:
+def _judged(suite: Suite, expectation: Expectation, found: Any) -> CheckResult:
     raised = found.exception_info or {}
     details = [raised] if "raised_exception" in raised else list(raised.values())
     errors = [item["exception_message"] for item in details if item.get("raised_exception")]
+    if errors:
+        return _result(suite, expectation, Status.ERROR, message="; ".join(dict.fromkeys(errors)))
     outcome = found.result or {}
     unexpected = outcome.get("unexpected_count")
+    status = Status.PASSED if found.success else Status.FAILED
     measured = outcome.get("observed_value", unexpected)
-    if errors:
-        status, message = Status.ERROR, "; ".join(dict.fromkeys(errors))
-    else:
-        status, message = (Status.PASSED if found.success else Status.FAILED), None
+    return _result(suite, expectation, status, measured=measured, failed_rows=unexpected)
+
+
+def _result(suite: Suite, expectation: Expectation, status: Status, **more: Any) -> CheckResult:
     return CheckResult(
         check=expectation.name,
         dataset=f"{suite.schema}.{suite.table}",
@@ -109,11 +139,8 @@ def _result(suite: Suite, expectation: Expectation, found: Any, seconds: float) 
         severity=expectation.severity,
         engine=ENGINE,
         column=expectation.kwargs.get("column"),
-        measured=measured,
         expected=f"{expectation.type}({', '.join(f'{k}={v}' for k, v in expectation.kwargs.items())})",
-        message=message,
-        failed_rows=unexpected,
-        duration_seconds=round(seconds, 4),
+        **more,
     )
 
 

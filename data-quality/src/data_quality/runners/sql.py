@@ -16,12 +16,18 @@ ENGINE = "sql"
 SAMPLE_ROWS = 5
 MASK = "•••"
 STATEMENT_TIMEOUT = "5min"
+TOO_LONG = f"took longer than {STATEMENT_TIMEOUT}"
+RESCUED = "_rescued"
+"""Ingestion's column of values whose columns no contract knows, and so nobody has classified."""
+
+Connection = psycopg.Connection[dict[str, Any]]
 
 
 def run_checks(checks: Iterable[Check], dsn: str, pii: Collection[str] = ()) -> list[CheckResult]:
-    """Carry out checks in one read-only session.
+    """Carry out checks in one session, each in a read-only transaction of its own.
 
-    A check that can't be carried out (no such table, broken SQL) ends as `error` and hurts no other.
+    A check that can't be carried out (no such table, broken SQL, a statement that writes) ends as `error` and hurts
+    no other. Timestamps without a zone are taken for UTC.
 
     Args:
         checks: The checks.
@@ -29,14 +35,12 @@ def run_checks(checks: Iterable[Check], dsn: str, pii: Collection[str] = ()) -> 
         pii: Names of columns whose values are masked in samples.
 
     Raises:
-        psycopg.OperationalError: the warehouse is away.
+        psycopg.OperationalError: the warehouse is away, which is no fault of a check.
     """
-    masked = {name.lower() for name in pii}
+    masked = {RESCUED, *(name.lower() for name in pii)}
     results: dict[int, CheckResult] = {}
     numbered = list(enumerate(checks))
-    with psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as connection:
-        connection.execute("SET default_transaction_read_only = on")
-        connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'")
+    with psycopg.connect(dsn, autocommit=True, row_factory=dict_row, options="-c timezone=UTC") as connection:
         metrics = [item for item in numbered if item[1].expression]
         for _, group in groupby(sorted(metrics, key=lambda item: item[1].dataset), key=lambda item: item[1].dataset):
             results.update(_scan(connection, list(group), masked))
@@ -46,45 +50,58 @@ def run_checks(checks: Iterable[Check], dsn: str, pii: Collection[str] = ()) -> 
     return [results[index] for index, _ in numbered]
 
 
-def _scan(
-    connection: psycopg.Connection[dict[str, Any]], group: list[tuple[int, Check]], masked: Collection[str]
-) -> dict[int, CheckResult]:
+def _ask(connection: Connection, statement: str) -> list[dict[str, Any]]:
+    """Return the rows of a single statement that may not write, nor leave a setting behind for the next."""
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET TRANSACTION READ ONLY")
+        connection.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
+        # A prepared statement is one statement: what follows a semicolon is refused.
+        cursor = connection.execute(statement, prepare=True)
+        rows: list[dict[str, Any]] = cursor.fetchall()
+        return rows
+
+
+def _scan(connection: Connection, group: list[tuple[int, Check]], masked: Collection[str]) -> dict[int, CheckResult]:
     """Measure all metrics of a table in one scan; where that fails, one by one to find out which."""
     _, first = group[0]
     columns = ", ".join(f"{check.expression} AS m{index}" for index, check in group)
     started = time.monotonic()
     try:
-        row = connection.execute(f'SELECT {columns} FROM "{first.schema}"."{first.table}"').fetchone() or {}
-    except psycopg.OperationalError:
-        raise
-    except psycopg.Error:
+        (row,) = _ask(connection, f"SELECT {columns} FROM {first.relation}")
+    except psycopg.Error as error:
+        if connection.closed:
+            raise
+        if isinstance(error, psycopg.errors.QueryCanceled):  # one by one would take as long again for each
+            return {index: _error(check, TOO_LONG, time.monotonic() - started) for index, check in group}
         return {index: _measure(connection, check, masked) for index, check in group}
     seconds = (time.monotonic() - started) / len(group)
     return {index: _judge(connection, check, row[f"m{index}"], seconds, masked) for index, check in group}
 
 
-def _measure(connection: psycopg.Connection[dict[str, Any]], check: Check, masked: Collection[str]) -> CheckResult:
+def _measure(connection: Connection, check: Check, masked: Collection[str]) -> CheckResult:
     started = time.monotonic()
     try:
-        row = connection.execute(check.sql).fetchone()
-        value = next(iter(row.values())) if row else None
-    except psycopg.errors.QueryCanceled:
-        return _error(check, f"took longer than {STATEMENT_TIMEOUT}", time.monotonic() - started)
-    except psycopg.OperationalError:
-        raise
+        rows = _ask(connection, check.sql)
     except psycopg.Error as error:
-        return _error(check, str(error).strip(), time.monotonic() - started)
+        if connection.closed:
+            raise
+        message = TOO_LONG if isinstance(error, psycopg.errors.QueryCanceled) else str(error).strip()
+        return _error(check, message, time.monotonic() - started)
+    value = next(iter(rows[0].values())) if rows else None
     return _judge(connection, check, value, time.monotonic() - started, masked)
 
 
 def _judge(
-    connection: psycopg.Connection[dict[str, Any]],
+    connection: Connection,
     check: Check,
     value: Any,
     seconds: float,
     masked: Collection[str],
 ) -> CheckResult:
-    passed = check.threshold.holds(value)
+    try:
+        passed = check.threshold.holds(value)
+    except (TypeError, ValueError) as error:
+        return _error(check, f"{value!r} can't be held against {check.threshold}: {error}", seconds)
     counts_rows = check.failing is not None and isinstance(value, int)
     return CheckResult(
         check=check.name,
@@ -104,14 +121,17 @@ def _judge(
     )
 
 
-def _sample(
-    connection: psycopg.Connection[dict[str, Any]], query: str, masked: Collection[str]
-) -> list[dict[str, Any]]:
+def _sample(connection: Connection, query: str, masked: Collection[str]) -> list[dict[str, Any]]:
     try:
-        rows = connection.execute(f"SELECT * FROM ({query}) AS failing LIMIT {SAMPLE_ROWS}").fetchall()
+        rows = _ask(connection, f"SELECT * FROM (\n{query}\n) AS failing LIMIT {SAMPLE_ROWS}")
     except psycopg.Error:  # the verdict stands without a sample
+        if connection.closed:
+            raise
         return []
-    return [{name: MASK if name.lower() in masked else value for name, value in row.items()} for row in rows]
+    return [
+        {name: MASK if value is not None and name.lower() in masked else value for name, value in row.items()}
+        for row in rows
+    ]
 
 
 def _error(check: Check, message: str, seconds: float) -> CheckResult:

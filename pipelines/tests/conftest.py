@@ -1,0 +1,268 @@
+"""Airflow in this process, on the scratch Postgres and S3, with a real metadata service to report lineage to.
+
+Airflow reads its environment when it is first imported, so no test module imports it (or what imports it:
+`pipelines.operators`, `pipelines.factory`…) at its top: the fixture `airflow` comes first.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psycopg
+import pytest
+
+from dataplatform_cli.settings import StackSettings
+from dataplatform_cli.stack import airflow as airflow_server
+from dataplatform_cli.stack import metadata as metadata_server
+from dataplatform_cli.stack import s3 as s3_server
+from dataplatform_cli.stack.supervisor import clean_environment
+from pipelines.ingestion.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+DROP_MARTS = """
+DO $$
+DECLARE relation record;
+BEGIN
+    FOR relation IN SELECT * FROM information_schema.tables WHERE table_schema IN ('curated', 'intermediate') LOOP
+        EXECUTE format(
+            'DROP %s IF EXISTS %I.%I CASCADE',
+            CASE relation.table_type WHEN 'VIEW' THEN 'VIEW' ELSE 'TABLE' END,
+            relation.table_schema, relation.table_name
+        );
+    END LOOP;
+    DROP TABLE IF EXISTS audit.check_results;
+END $$
+"""
+
+
+class MetadataService:
+    """The metadata service as a process that can be stopped and started again."""
+
+    def __init__(self, settings: StackSettings) -> None:
+        self.settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and return once it answers."""
+        program = metadata_server.service(self.settings).programs[0]
+        with (self.settings.home / "metadata.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                program.command, env=clean_environment(program.environment), stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 60
+        while not self._answers():
+            assert time.monotonic() < deadline, "the metadata service did not come up"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it."""
+        if self._process:
+            self._process.terminate()
+            self._process.wait(30)
+            self._process = None
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Return the answer to a GET, parsed."""
+        answer = httpx.get(self.settings.metadata_url + path, params=query, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def dataset(self, namespace: str, name: str) -> dict[str, Any]:
+        """Return the one dataset of a name."""
+        found = self.get("/datasets", namespace=namespace, name=name)["items"]
+        assert len(found) == 1, (namespace, name, [item["name"] for item in self.get("/datasets")["items"]])
+        return found[0]  # type: ignore[no-any-return]
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.get("/health") == {"status": "ok"})
+        except httpx.HTTPError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def metadata(postgres: StackSettings) -> Iterator[MetadataService]:
+    """The metadata service, running. A test that stops it starts it again."""
+    service = MetadataService(postgres)
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def contracts(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    """A folder with a copy of the shipped contract `sales`, for a test to put others beside."""
+    folder = tmp_path_factory.mktemp("contracts")
+    shutil.copy(repository / "data-quality" / "contracts" / "sales" / "sales.odcs.yaml", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def airflow_environment(postgres: StackSettings, s3: StackSettings, contracts: Path) -> dict[str, str]:
+    """The environment of an Airflow whose database, connections and pools are made as the stack makes them."""
+    (postgres.home / "logs").mkdir(exist_ok=True)
+    airflow_server.initialise(postgres)
+    return {**airflow_server.component_environment(postgres), "CONTRACTS_DIR": str(contracts)}
+
+
+@pytest.fixture(scope="module")
+def airflow(airflow_environment: dict[str, str], metadata: MetadataService) -> Iterator[StackSettings]:
+    """Airflow in this process, for the length of a module: other packages' tests have their own environment."""
+    from pipelines.config.settings import get_settings
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in airflow_environment.items():
+            patch.setenv(name, value)
+        get_settings.cache_clear()
+        yield metadata.settings
+    get_settings.cache_clear()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of a DAG run."""
+
+    dag_run: Any
+
+    @property
+    def state(self) -> str:
+        """The run's state."""
+        return str(self.dag_run.state)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The tasks' states by id; those of mapped tasks by `id[index]`."""
+        return {_label(instance): str(instance.state) for instance in self.dag_run.get_task_instances()}
+
+    def task(self, label: str) -> Any:
+        """Return a task instance by its label in `states`."""
+        return next(instance for instance in self.dag_run.get_task_instances() if _label(instance) == label)
+
+    def result(self, task_id: str, map_index: int = -1) -> Any:
+        """Return what a task returned."""
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            value = session.scalar(
+                select(XComModel).where(
+                    XComModel.dag_id == self.dag_run.dag_id,
+                    XComModel.run_id == self.dag_run.run_id,
+                    XComModel.task_id == task_id,
+                    XComModel.map_index == map_index,
+                    XComModel.key == "return_value",
+                )
+            )
+            return None if value is None else XComModel.deserialize_value(value)
+
+    @property
+    def asset_events(self) -> list[str]:
+        """The names of the assets that the run updated."""
+        from airflow.models.asset import AssetEvent
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        with create_session() as session:
+            events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == self.dag_run.run_id))
+            return sorted(event.asset.name for event in events)
+
+    def lineage_id(self, label: str) -> str:
+        """Return the OpenLineage run id of a task."""
+        from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
+
+        instance = self.task(label)
+        return str(
+            OpenLineageAdapter.build_task_instance_run_id(
+                dag_id=instance.dag_id,
+                task_id=instance.task_id,
+                try_number=instance.try_number,
+                logical_date=self.dag_run.logical_date,
+                map_index=instance.map_index,
+            )
+        )
+
+
+def _label(instance: Any) -> str:
+    return str(instance.task_id if instance.map_index < 0 else f"{instance.task_id}[{instance.map_index}]")
+
+
+@pytest.fixture(scope="module")
+def run(airflow: StackSettings) -> Callable[[DAG], Run]:
+    """A function that runs a DAG in this process, as `dag.test()` does, and returns what became of it."""
+
+    def test(dag: DAG) -> Run:
+        from airflow.models.dag import DagModel
+
+        if DagModel.get_current(dag.dag_id) is None and "/pipelines/dags/" not in dag.fileloc:
+            _register(dag)
+        return Run(dag.test())
+
+    return test
+
+
+def _register(dag: DAG) -> None:
+    """Make a DAG that lies in no DAG folder known to Airflow's database."""
+    from airflow.dag_processing.collection import update_dag_parsing_results_in_db
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.merge(DagBundleModel(name="tests"))
+        session.flush()
+        errors: dict[Any, Any] = {}
+        update_dag_parsing_results_in_db(
+            "tests", None, None, [LazyDeserializedDAG.from_dag(dag)], errors, None, set(), session
+        )
+        assert not errors, errors
+
+
+@pytest.fixture(scope="module")
+def dag_bag(airflow: StackSettings, repository: Path) -> Any:
+    """The DAG folder as Airflow reads it."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(repository / "pipelines" / "dags")
+
+
+@pytest.fixture(scope="session")
+def store(s3: StackSettings) -> ObjectStore:
+    """The real object store."""
+    return ObjectStore(s3_server.client(s3))
+
+
+@pytest.fixture(scope="session")
+def query(postgres: StackSettings) -> Callable[..., list[tuple[Any, ...]]]:
+    """A function that runs a statement in the warehouse as a role (loader unless told) and returns its rows."""
+
+    def execute(statement: str, role: str = "loader") -> list[tuple[Any, ...]]:
+        with psycopg.connect(postgres.dsn(role), autocommit=True) as connection:
+            done = connection.execute(statement)  # type: ignore[call-overload]
+            return done.fetchall() if done.description else []
+
+    return execute
+
+
+@pytest.fixture(scope="module")
+def clean_warehouse(query: Callable[..., list[tuple[Any, ...]]], store: ObjectStore) -> Iterator[None]:
+    """No file of the dataset sales in the buckets and none of its tables in the warehouse, before and after."""
+
+    def clean() -> None:
+        for bucket in ("raw", "staging"):
+            for entry in list(store.list(bucket, "sales/")):
+                store.client.delete_object(Bucket=bucket, Key=entry.uri.split("/", 3)[3])
+        query(DROP_MARTS, "transformer")
+
+    clean()
+    yield
+    clean()
