@@ -20,19 +20,19 @@ demo: ## install, start everything, take the sample files from bucket to dashboa
 	@scripts/install-both.sh
 	@$(DP) demo
 
-up: .venv-platform .venv-superset ## start the stack (or: make up SERVICES="postgres s3")
+up: install ## start the stack (or: make up SERVICES="postgres s3")
 	@$(DP) up $(SERVICES)
 
-stop: ## stop the stack and keep its data
+stop: installed ## stop the stack and keep its data
 	@$(DP) down
 
-restart: ## stop the stack and start it again
+restart: installed ## stop the stack and start it again
 	@$(DP) down && $(DP) up
 
-status: ## show each service: state, address, process, memory
+status: installed ## show each service: state, address, process, memory
 	@$(DP) status
 
-logs: ## show the services' logs (SERVICE=airflow-scheduler for one, FOLLOW=1 to keep on)
+logs: installed ## show the services' logs (SERVICE=airflow-scheduler for one, FOLLOW=1 to keep on)
 	@$(DP) logs $(SERVICE) $(if $(FOLLOW),--follow)
 
 doctor: .venv-platform ## check memory, disk, ports and versions; each finding with its cure
@@ -43,13 +43,14 @@ clean: ## stop the stack and remove its data, logs and environments (asks first;
 
 # --- environments and locks ----------------------------------------------------------------------------------------
 
-.PHONY: .venv-platform .venv-superset
+.PHONY: .venv-platform installed
 .venv-platform:
 	@scripts/install.sh platform
-.venv-superset:
-	@scripts/install.sh superset
+installed:
+	@test -x $(DP) || { echo "nothing is installed yet: 'make demo' or 'make up' does it" >&2; exit 1; }
 
-install: .venv-platform .venv-superset ## make the platform's and Superset's environments from their locks
+install: ## make the platform's and Superset's environments from their locks
+	@scripts/install-both.sh
 
 install-dev: ## the same, with the test and lint tools
 	@scripts/install.sh dev

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Make or refresh one environment from its hashed lock, and say nothing when it is already right.
-#   scripts/install.sh platform | dev | superset
+#   scripts/install.sh platform | dev | superset | uv
 # `dev` is the platform's environment plus the test and lint tools; once there, `platform` leaves it as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-kind=${1:?usage: scripts/install.sh platform|dev|superset}
+kind=${1:?usage: scripts/install.sh platform|dev|superset|uv}
 
 # The lock serves Python 3.11 to 3.13; Superset's pandas has wheels for 3.11 and 3.12 only.
 case "$kind" in
   platform) venv=.venv          lock=requirements/platform.txt             python='>=3.11,<3.14' ;;
   dev)      venv=.venv          lock=requirements/dev.txt                  python='>=3.11,<3.14' ;;
   superset) venv=.venv-superset lock=infrastructure/superset/requirements.txt python='>=3.11,<3.13' ;;
-  *) echo "unknown environment '$kind': platform, dev or superset" >&2; exit 2 ;;
+  uv)       venv='' ;;
+  *) echo "unknown environment '$kind': platform, dev, superset or uv" >&2; exit 2 ;;
 esac
 
 find_uv() {
@@ -24,6 +25,8 @@ find_uv() {
   fi
   echo .uv/bin/uv
 }
+
+if [ "$kind" = uv ]; then find_uv >/dev/null; exit 0; fi
 
 packages=(./pipelines ./data-quality ./metadata ./sdk ./cli)
 digest() { cat "$1" scripts/install.sh ./*/pyproject.toml | sha256sum | cut -c1-16; }
@@ -38,6 +41,8 @@ uv=$(find_uv)
 unset PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 export UV_LINK_MODE=${UV_LINK_MODE:-hardlink}
 rm -f "$stamp"
+started=$SECONDS
+echo "installing $(grep -c '^[a-z0-9]' "$lock") packages into $venv (a minute or so, once) …" >&2
 [ -x "$venv/bin/python" ] || "$uv" venv --quiet --clear --python "$python" "$venv"
 "$uv" pip sync --quiet --python "$venv" --require-hashes --compile-bytecode "$lock"
 if [ "$venv" = .venv ]; then
@@ -45,3 +50,4 @@ if [ "$venv" = .venv ]; then
   "$uv" pip install --quiet --python "$venv" --no-deps --no-build-isolation "${editable[@]}"
 fi
 echo "$want" >"$stamp"
+echo "installed $venv in $((SECONDS - started)) s" >&2

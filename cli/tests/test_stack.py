@@ -16,6 +16,7 @@ import psutil
 import psycopg
 import pytest
 
+from dataplatform_cli.stack import postgres as postgres_server
 from dataplatform_cli.stack.s3 import client
 from dataplatform_cli.stack.supervisor import Supervisor
 
@@ -129,8 +130,21 @@ def test_interrupting_the_start_leaves_nothing_behind(stack: Any, repository: Pa
     )
     wait_until(lambda: stack.status()["postgres"]["state"] == "running")
     process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)  # an impatient user
     assert process.wait(90) == 130
     assert not left_behind(stack)
+
+
+def test_a_start_that_was_cut_short_is_completed_by_the_next(stack: Any) -> None:
+    assert stack.dp("up", "postgres", "s3").returncode == 0
+    with postgres_server.connect(stack.settings) as admin:
+        admin.execute("DROP DATABASE warehouse")
+    client(stack.settings).delete_bucket(Bucket="curated")
+    assert stack.dp("up", "postgres", "s3").returncode == 0
+    with psycopg.connect(stack.settings.dsn("loader")) as connection:
+        assert connection.execute("SELECT to_regnamespace('staging')::text").fetchone() == ("staging",)
+    assert {bucket["Name"] for bucket in client(stack.settings).list_buckets()["Buckets"]} >= {"raw", "curated"}
 
 
 def test_secrets_are_readable_by_their_owner_only(stack: Any) -> None:

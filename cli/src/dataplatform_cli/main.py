@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, Any, ParamSpec
 
+import httpx
+import psycopg
 import pydantic
 import typer
 from rich.table import Table
@@ -44,6 +46,12 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except PlatformError as error:
             print_error(error)
+            raise typer.Exit(1) from None
+        except (psycopg.OperationalError, httpx.HTTPError) as error:
+            reason = str(error).strip().splitlines()[-1]
+            print_error(
+                PlatformError(f"a service did not answer as it should: {reason}", "see `dp status` and `dp logs`")
+            )
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             err.print("[yellow]interrupted[/]")

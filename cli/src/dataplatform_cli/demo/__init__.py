@@ -41,7 +41,9 @@ def run_demo(settings: StackSettings) -> dict[str, Any]:
         found = facts.gather(settings, manifest)
     except KeyboardInterrupt:
         if not was_running:
-            lifecycle.down(settings)
+            with lifecycle.deaf_to_interrupts():
+                err.print("[yellow]stopping what this demo started …[/]")
+                lifecycle.down(settings)
         raise
     return {
         **found,

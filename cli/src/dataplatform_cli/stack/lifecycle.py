@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dataplatform_cli.errors import PlatformError
@@ -18,6 +20,8 @@ from dataplatform_cli.stack.services import all_services, dependents, with_needs
 from dataplatform_cli.stack.supervisor import Supervisor, tail
 
 POLL_SECONDS = 0.2
+STARTS_BORNE = 3
+"""How often a program may end and be started again before the start of its service has failed."""
 
 
 @dataclass
@@ -75,9 +79,10 @@ def up(settings: StackSettings, names: Iterable[str] = (), watch: Watcher = lamb
                 watch(list(progress.values()))
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
-            cancel.set()
-            pool.shutdown(wait=True)
-            _undo(supervisor, missing, fresh)
+            with deaf_to_interrupts():
+                cancel.set()
+                pool.shutdown(wait=True)
+                _undo(supervisor, missing, fresh)
             raise
     watch(list(progress.values()))
     failed = [item for item in progress.values() if item.error]
@@ -86,6 +91,17 @@ def up(settings: StackSettings, names: Iterable[str] = (), watch: Watcher = lamb
         assert error is not None  # noqa: S101 - the filter above
         raise error
     return list(progress.values())
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Let an impatient second Ctrl-C not cut short the stopping that the first one asked for."""
+    before = {which: signal.signal(which, signal.SIG_IGN) for which in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 def down(settings: StackSettings, names: Iterable[str] = ()) -> list[str]:
@@ -147,9 +163,9 @@ def _start(
             for program in service.programs:
                 supervisor.start(program.name)
         _await_ready(item, supervisor, cancel)
-        if start:
-            item.phase = "finishing"
-            service.finish()
+        # Also where the service ran already: the call that started it may have been cut short before this.
+        item.phase = "finishing"
+        service.finish()
         item.seconds = time.monotonic() - item.started
         item.phase = "ready"
         ready[service.name].set()
@@ -165,11 +181,15 @@ def _await_ready(item: Progress, supervisor: Supervisor, cancel: threading.Event
     service = item.service
     deadline = time.monotonic() + service.ready_seconds
     reason = ""
+    seen: dict[str, set[int]] = {program.name: set() for program in service.programs}
     while True:
         _stop_if(cancel)
         states = supervisor.states()
         for program in service.programs:
-            if states.get(program.name, {}).get("statename") == "FATAL":
+            info = states.get(program.name, {})
+            seen[program.name].update({info["pid"]} if info.get("pid") else ())
+            if info.get("statename") == "FATAL" or len(seen[program.name]) > STARTS_BORNE:
+                _stop(supervisor, service)
                 raise _failure(service, program.name, "keeps ending", supervisor)
         try:
             if service.is_ready():

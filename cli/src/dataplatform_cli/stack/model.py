@@ -44,5 +44,5 @@ class Service:
     prepare: Callable[[], None] = nothing
     """Runs before the programs start."""
     finish: Callable[[], None] = nothing
-    """Runs once the service is ready."""
+    """Runs once the service is ready, at every start: it has to be safe to repeat, and quick."""
     ready_seconds: float = 120
