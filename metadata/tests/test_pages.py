@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+
+from metadata_service.reference import build_reference
 
 pytestmark = pytest.mark.integration
 Make = Callable[..., dict[str, Any]]
@@ -19,10 +22,10 @@ def page(api: TestClient, path: str, status: int = 200) -> str:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"].startswith("text/html")
     for address in re.findall(r'(?:src|href)="([^"]+)"', answer.text):
-        assert address.startswith(("/", "?")), f"{address} is not part of the service"
+        assert address.startswith(("/", "?", "#")), f"{address} is not part of the service"
         if address.startswith("/static/"):
             assert api.get(address).status_code == 200
-    return answer.text
+    return answer.text.replace("<wbr>", "")
 
 
 def test_an_empty_service_says_so(api: TestClient) -> None:
@@ -71,3 +74,30 @@ def test_pages_show_what_is_known(api: TestClient, event: Make) -> None:
 def test_what_is_not_there_is_told_as_a_page(api: TestClient) -> None:
     assert "Back to the catalog" in page(api, "/ui/runs/none", 404)
     assert api.get("/nothing").headers["content-type"] == "application/problem+json"
+
+
+def test_the_reference_is_complete_and_needs_no_network(api: TestClient) -> None:
+    shown = page(api, "/docs")
+    assert page(api, "/redoc") == shown
+    assert set(re.findall(r"https?://[^/\s\"'<&]+", shown)) <= {"http://testserver", "https://example.org"}
+    document = api.get("/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert f'id="{operation["operationId"]}"' in shown, path
+    for name in document["components"]["schemas"]:
+        assert name.startswith("HTTPValid") or f'id="schema-{name}"' in shown
+    assert "Authorization: Bearer $API_KEY" in shown
+    links = set(re.findall(r'href="#([^"]+)"', shown))
+    assert links <= set(re.findall(r'id="([^"]+)"', shown))
+
+
+def test_the_references_examples_are_taken(api: TestClient) -> None:
+    document = api.get("/openapi.json").json()
+    endpoints = [item for group in build_reference(document, "").groups.values() for item in group]
+    posts = [item for item in endpoints if item.method == "POST"]
+    assert len(posts) == 6
+    for item in posts:
+        words = shlex.split(item.curl.replace("\\\n", ""))
+        json_type = {"Content-Type": "application/json"}
+        answer = api.post(words[-1], content=words[words.index("-d") + 1], headers=json_type)
+        assert answer.status_code in (200, 201), (item.path, answer.text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,8 +14,15 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from playwright.sync_api import sync_playwright
 
 pytestmark = pytest.mark.integration
+
+WIDER = """
+() => [document.documentElement, ...document.querySelectorAll('main, .card, table, pre')]
+  .filter(element => element.scrollWidth > element.clientWidth + 1)
+  .map(element => `${element.tagName}.${element.className}: ${element.scrollWidth} > ${element.clientWidth}`)
+"""
 
 
 def free_port() -> int:
@@ -110,3 +118,56 @@ def test_health_tells_that_the_database_is_away(admin_dsn: str, empty_database: 
         assert posted.status_code == 503
         admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')  # type: ignore[call-overload]
         assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize("width", [1400, 1024, 390])
+def test_every_page_fits_its_screen(empty_database: str, width: int) -> None:
+    browser_path = shutil.which("chromium")
+    if browser_path is None:
+        pytest.skip("no chromium on PATH")
+    long_name = "expect_column_values_to_be_between_" * 4
+    dataset = {"namespace": "postgres://warehouse.example.org:5432", "name": f"warehouse.curated.{long_name}"}
+    column = {"name": long_name, "type": "numeric(12,2)", "tags": ["pii"], "description": long_name * 3}
+    result = {
+        "check": long_name,
+        "dataset": dataset,
+        "column": long_name,
+        "status": "failed",
+        "measured": 123456789.123,
+        "expected": "x" * 80,
+        "message": f'relation "{long_name}" does not exist',
+        "sql": f"SELECT {long_name}",
+        "failed_rows": 10**12,
+        "dimension": "completeness",
+        "engine": "great_expectations",
+    }
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    with running(port, empty_database), sync_playwright() as playwright:
+        with httpx.Client(base_url=base, headers={"Authorization": "Bearer k"}) as api:
+            known = api.post("/datasets", json=dataset | {"owner": "team", "tags": ["gold"], "schema": [column]}).json()
+            job = {"namespace": "n", "name": f"job.{long_name}"}
+            run = {"run_id": "r", "job": job, "inputs": [dataset], "outputs": [dataset], "state": "COMPLETED"}
+            assert api.post("/runs", json=run).status_code == 201
+            assert api.post("/runs/r/dq_results", json=[result]).status_code == 201
+            job_id = api.get("/jobs").json()["items"][0]["id"]
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=browser_path, args=options)
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        elsewhere: list[str] = []
+        page.on("request", lambda request: None if request.url.startswith(base) else elsewhere.append(request.url))
+        paths = [
+            "/",
+            f"/ui/datasets/{known['id']}",
+            "/ui/lineage",
+            "/ui/runs",
+            "/ui/runs/r",
+            f"/ui/jobs/{job_id}",
+            "/docs",
+        ]
+        for path in paths:
+            page.goto(base + path, wait_until="networkidle")
+            page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
+            assert page.evaluate(WIDER) == [], path
+        browser.close()
+        assert elsewhere == []

@@ -122,7 +122,7 @@ def _facets(
     for column in contract.columns:
         names = dict.fromkeys([*column.tags, *(["pii"] if column.is_pii else [])])
         tags += [tag(name, "true", "contract", column.column if schema else column.name) for name in names]
-    owner = ownership_dataset.Owner(f"team:{contract.owner}", "OWNER")
+    owner = ownership_dataset.Owner(contract.owner, "OWNER")
     facets: dict[str, Any] = {
         "schema": schema_dataset.SchemaDatasetFacet(fields=fields),
         "ownership": ownership_dataset.OwnershipDatasetFacet(owners=[owner]),

@@ -29,7 +29,14 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
         yield
         engine.dispose()
 
-    app = FastAPI(title="Metadata service", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Metadata service",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from a CDN; ours need no network
+        redoc_url=None,
+    )
     app.state.settings = settings
     app.state.sessions = sessionmaker(engine, expire_on_commit=False)
     app.state.metrics = Metrics()

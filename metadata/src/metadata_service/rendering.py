@@ -10,11 +10,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup, escape
 
 templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 NOTHING = "\u2013"
 _PASSWORD = re.compile(r"(\w+://[^/\s:@\"]+):[^/\s@\"]+@")
+
+_PARTS = re.compile(r"[^_./:]*[_./:]+|[^_./:]+")
 
 
 def _ago(at: datetime | None) -> str:
@@ -64,11 +67,30 @@ def _short_name(name: str) -> str:
     return name if "/" in name else ".".join(name.split(".")[-2:])
 
 
+def _breakable(name: str) -> Markup:
+    """Return a name that a browser may break after its separators, and nowhere else if it can help it."""
+    return Markup("<wbr>").join(_PARTS.findall(name))
+
+
+def _inline_code(text: str) -> Markup:
+    """Return text with what stands between backticks as code."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+
+
+def _short_id(run_id: str) -> str:
+    """Return enough of a run's id to tell it from its neighbours: ids that begin with a time differ at their end."""
+    return run_id if len(run_id) <= 12 else f"…{run_id[-8:]}"
+
+
 templates.env.filters |= {
     "ago": _ago,
     "duration": _duration,
     "value": _value,
     "pretty": _pretty,
     "short_name": _short_name,
+    "breakable": _breakable,
+    "inline_code": _inline_code,
+    "short_id": _short_id,
     "query": urlencode,
 }

@@ -47,7 +47,7 @@ def test_complete_names_datasets_rows_and_columns(repository):
     assert {"name": "sale_date", "type": "date"}.items() <= table["facets"]["schema"]["fields"][1].items()
     pii = [tag["field"] for tag in table["facets"]["tags"]["tags"] if tag["key"] == "pii"]
     assert pii == ["customer_id"]
-    assert table["facets"]["ownership"]["owners"][0]["name"] == "team:sales-analytics"
+    assert table["facets"]["ownership"]["owners"][0]["name"] == "sales-analytics"
     assert made["run"]["runId"] == RUN
 
 

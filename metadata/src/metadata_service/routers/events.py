@@ -18,17 +18,29 @@ log = structlog.get_logger(__name__)
 router = APIRouter(tags=["OpenLineage"], dependencies=[writer])
 MAX_BATCH = 1000
 
+_EXAMPLE = {
+    "eventType": "COMPLETE",
+    "eventTime": "2026-01-01T00:00:00Z",
+    "producer": "https://example.org/my-job",
+    "run": {"runId": "01941f29-7c00-7000-8000-000000000000"},
+    "job": {"namespace": "my-team", "name": "load_orders"},
+    "inputs": [{"namespace": "s3://raw", "name": "orders"}],
+    "outputs": [{"namespace": "postgres://127.0.0.1:5432", "name": "warehouse.staging.orders"}],
+}
 _EVENT_BODY = {
     "requestBody": {
         "required": True,
         "description": "A RunEvent, JobEvent or DatasetEvent.",
-        "content": {"application/json": {"schema": {"type": "object"}}},
+        "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}},
     }
 }
 _BATCH_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"type": "array", "items": {"type": "object"}}}},
+        "description": "A list of events.",
+        "content": {
+            "application/json": {"schema": {"type": "array", "items": {"type": "object"}}, "example": [_EXAMPLE]}
+        },
     }
 }
 

@@ -1,15 +1,19 @@
-"""The web pages: the catalog, a dataset, the lineage graph, runs, a job. Every asset they use is in this package."""
+"""The web pages: the catalog, a dataset, the lineage graph, runs, a job, the API reference.
+
+Every asset they use is in this package.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
 
 from metadata_service.dependencies import DbSession
 from metadata_service.naming import LAYERS
+from metadata_service.reference import build_reference
 from metadata_service.rendering import templates
 from metadata_service.repositories.datasets import DatasetFilter
 from metadata_service.repositories.runs import RunFilter
@@ -81,6 +85,8 @@ def run_page(request: Request, session: DbSession, run_id: str) -> HTMLResponse:
     run = runs.describe_run(session, run_id)
     results = runs.list_results_of_run(session, run_id, 500, 0)
     facets = _other_facets(run.facets, hidden={"parent", "errorMessage"})
+    for item in (*run.inputs, *run.outputs):
+        item.facets = _other_facets(item.facets)
     return _render(request, "run.html", run=run, results=results, facets=facets)
 
 
@@ -90,6 +96,15 @@ def job_page(request: Request, session: DbSession, job_id: UUID) -> HTMLResponse
     job = catalog.describe_job(session, job_id)
     page = runs.list_runs(session, RunFilter(job_id=job_id), 20, 0)
     return _render(request, "job.html", job=job, runs=page, facets=_other_facets(job.facets, hidden={"jobType"}))
+
+
+@router.get("/docs")
+@router.get("/redoc")
+def reference_page(request: Request) -> HTMLResponse:
+    """The API reference."""
+    app: FastAPI = request.app
+    reference = build_reference(app.openapi(), str(request.base_url).rstrip("/"))
+    return _render(request, "reference.html", reference=reference)
 
 
 def _render(request: Request, template: str, **context: Any) -> HTMLResponse:

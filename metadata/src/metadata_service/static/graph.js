@@ -97,6 +97,7 @@ class LineageGraph {
       this.tools.querySelector("[data-graph=jobs]").checked = false;
       this.draw(true);
     }
+    if (this.view.scale < READABLE) this.zoomToStart();
     this.root.dataset.drawn = "true";
   }
 
@@ -170,12 +171,17 @@ class LineageGraph {
     this.view.scale = Math.max(scale, 0.12);
     this.view.x = (clientWidth - this.plan.width * this.view.scale) / 2;
     this.view.y = (clientHeight - this.plan.height * this.view.scale) / 2;
+    this.apply();
+  }
+
+  // Where the whole is too small to read: show the dataset in question, else the beginning, at a size that can be read.
+  zoomToStart() {
+    const { clientWidth, clientHeight } = this.svg;
     const focus = this.plan.nodes.get(this.root.dataset.focus);
-    if (focus && scale < READABLE && !this.tools.querySelector("[data-graph=jobs]").checked) {
-      this.view.scale = 0.8;
-      this.view.x = clientWidth / 2 - (focus.x + focus.width / 2) * 0.8;
-      this.view.y = clientHeight / 2 - (focus.y + focus.height / 2) * 0.8;
-    }
+    const scale = (this.view.scale = 0.8);
+    this.view.x = focus ? clientWidth / 2 - (focus.x + focus.width / 2) * scale : MARGIN / 2;
+    const middle = focus ? focus.y + focus.height / 2 : Math.min(this.plan.height / 2, (clientHeight / 2 - 2 * MARGIN) / scale);
+    this.view.y = clientHeight / 2 - middle * scale;
     this.apply();
   }
 
