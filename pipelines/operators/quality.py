@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
 from pipelines.config.settings import get_settings
 from pipelines.utils.connections import WAREHOUSE_TRANSFORMER, warehouse_dsn, warehouse_namespace
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from data_quality.checks import Check, CheckResult
+    from data_quality.contract import Contract
+
+CHECK_KEYS = ("name", "dataset", "query", "must_be", "severity", "description")
 
 
 class _CheckingOperator(BaseOperator):
@@ -43,7 +47,7 @@ class _CheckingOperator(BaseOperator):
         self.namespace, self.database = warehouse_namespace(self.conn_id), dsn.rsplit("/", 1)[-1]
         self.results = self.run_checks(dsn)
         for result in self.results:
-            (self.log.info if result.status == "passed" else self.log.warning)("%s", result)
+            (self.log.info if result.status in ("passed", "skipped") else self.log.warning)("%s", result)
         self._record(context, dsn)
         self._judge()
         return dict(Counter(result.status.value for result in self.results))
@@ -132,7 +136,8 @@ class DataQualityCheckOperator(_CheckingOperator):
         How many checks ended with each status.
 
     Raises:
-        AirflowFailException: a check of severity error or critical failed; the message names each.
+        AirflowFailException: a check of severity error or critical failed or could not be carried out (the message
+            names each), a declaration can't be used, or there is nothing to check.
     """
 
     template_fields: Sequence[str] = ("checks", "contracts", "folder")
@@ -149,21 +154,29 @@ class DataQualityCheckOperator(_CheckingOperator):
         self.checks, self.contracts, self.folder = list(checks), contracts, folder
 
     def run_checks(self, dsn: str) -> list[CheckResult]:
-        """Carry out the checks whose tables ingestion or dbt has made by now."""
-        from data_quality.checks import checks_from_contract, checks_from_sql_files
+        """Carry out the checks; those of a dataset that no file has come for yet are skipped."""
+        from data_quality.checks import CheckFileError, checks_from_contract, checks_from_sql_files
         from data_quality.contract import load_contracts
-        from data_quality.runners.sql import run_checks
+        from data_quality.runners.sql import run_checks, skip
 
         contracts = load_contracts(Path(self.contracts)).contracts if self.contracts else []
         checks = [_check(item) for item in self.checks]
+        skipped: list[CheckResult] = []
         for contract in contracts:
-            checks.extend(checks_from_contract(contract))
+            asked = checks_from_contract(contract)
+            if _has_data(contract, dsn):
+                checks.extend(asked)
+            else:
+                skipped.extend(skip(check, "no file of the dataset has been loaded yet") for check in asked)
         if self.folder:
-            checks.extend(checks_from_sql_files(Path(self.folder)))
-        if not checks:
-            raise AirflowException(f"{self.task_id}: there is nothing to check")
+            try:
+                checks.extend(checks_from_sql_files(Path(self.folder)))
+            except CheckFileError as error:
+                raise AirflowFailException(f"checks that can't be used:\n{error}") from error
+        if not checks and not skipped:
+            raise AirflowFailException(f"{self.task_id}: there is nothing to check")
         pii = {column.column for contract in contracts for column in contract.columns if column.is_pii}
-        return run_checks(checks, dsn, pii)
+        return [*run_checks(checks, dsn, pii), *skipped]
 
 
 class GreatExpectationsOperator(_CheckingOperator):
@@ -191,9 +204,15 @@ class GreatExpectationsOperator(_CheckingOperator):
 
     def run_checks(self, dsn: str) -> list[CheckResult]:
         """Carry out the suites, one after the other."""
-        from data_quality.runners.great_expectations import load_suites, run_suite
+        from data_quality.runners.great_expectations import SuiteError, load_suites, run_suite
 
-        return [result for suite in load_suites(Path(self.folder)) for result in run_suite(suite, dsn)]
+        try:
+            suites = load_suites(Path(self.folder))
+        except SuiteError as error:
+            raise AirflowFailException(f"a suite that can't be used: {error}") from error
+        if not suites:
+            raise AirflowFailException(f"{self.task_id}: there is nothing to check in {self.folder}")
+        return [result for suite in suites for result in run_suite(suite, dsn)]
 
 
 def _check(item: Check | Mapping[str, Any]) -> Check:
@@ -201,13 +220,44 @@ def _check(item: Check | Mapping[str, Any]) -> Check:
 
     if isinstance(item, Check):
         return item
-    schema, _, table = item["dataset"].partition(".")
+    name = item.get("name", "a check without a name")
+    for key in item.keys() - CHECK_KEYS:
+        near = difflib.get_close_matches(key, CHECK_KEYS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(CHECK_KEYS)}"
+        raise AirflowFailException(f"{name}: '{key}' is no fact of a check; {hint}")
+    for key in ("name", "dataset", "query"):
+        if not item.get(key):
+            raise AirflowFailException(f"{name}: {key} is missing")
+    schema, dot, table = item["dataset"].partition(".")
+    if not dot:
+        raise AirflowFailException(f"{name}: dataset is <schema>.<table>, not '{item['dataset']}'")
+    severity = item.get("severity", "error")
+    if severity not in list(Severity):
+        raise AirflowFailException(f"{name}: severity is warn, error or critical, not '{severity}'")
     return Check(
         name=item["name"],
         schema=schema,
         table=table,
         threshold=Threshold("mustBe", item.get("must_be", 0)),
-        severity=Severity(item.get("severity", "error")),
+        severity=Severity(severity),
         description=item.get("description", ""),
         query=item["query"],
     )
+
+
+def _has_data(contract: Contract, dsn: str) -> bool:
+    """Whether a dataset's table is there, or was: a table that vanished is a matter for its checks."""
+    import psycopg
+
+    with psycopg.connect(dsn) as connection:
+
+        def exists(schema: str, table: str) -> bool:
+            found = "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL"
+            return connection.execute(found, (schema, table)).fetchone() == (True,)
+
+        if exists("staging", contract.table):
+            return True
+        loaded = "SELECT 1 FROM audit.file_ingestion_log WHERE dataset = %s AND status = 'succeeded' LIMIT 1"
+        return exists("audit", "file_ingestion_log") and (
+            connection.execute(loaded, (contract.name,)).fetchone() is not None
+        )

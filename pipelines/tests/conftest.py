@@ -63,6 +63,11 @@ class MetadataService:
             assert time.monotonic() < deadline, "the metadata service did not come up"
             time.sleep(0.1)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
+
     def stop(self) -> None:
         """Stop it."""
         if self._process:
@@ -222,7 +227,7 @@ def _register(dag: DAG) -> None:
         session.flush()
         errors: dict[Any, Any] = {}
         update_dag_parsing_results_in_db(
-            "tests", None, None, [LazyDeserializedDAG.from_dag(dag)], errors, None, set(), session
+            "tests", None, [LazyDeserializedDAG.from_dag(dag)], errors, None, set(), session
         )
         assert not errors, errors
 

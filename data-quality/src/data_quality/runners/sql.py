@@ -134,11 +134,20 @@ def _sample(connection: Connection, query: str, masked: Collection[str]) -> list
     ]
 
 
+def skip(check: Check, reason: str) -> CheckResult:
+    """Return the result of a check that was not carried out because there is nothing to check yet."""
+    return _unmeasured(check, Status.SKIPPED, reason, 0.0)
+
+
 def _error(check: Check, message: str, seconds: float) -> CheckResult:
+    return _unmeasured(check, Status.ERROR, message, seconds)
+
+
+def _unmeasured(check: Check, status: Status, message: str, seconds: float) -> CheckResult:
     return CheckResult(
         check=check.name,
         dataset=check.dataset,
-        status=Status.ERROR,
+        status=status,
         severity=check.severity,
         engine=ENGINE,
         column=check.column,

@@ -1,0 +1,221 @@
+"""The operators and sensors that DAG authors use, each run by Airflow against real services."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dataplatform_cli.settings import StackSettings
+from pipelines.ingestion.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
+    from pipelines.tests.conftest import MetadataService, Run
+
+pytestmark = pytest.mark.integration
+
+Query = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def dag(airflow: StackSettings, request: pytest.FixtureRequest) -> DAG:
+    """An empty DAG of the test's own."""
+    from airflow.sdk import DAG
+
+    return DAG(request.node.name.replace("[", "_").replace("]", ""), schedule=None, params={"day": "2026-01-02"})
+
+
+@pytest.fixture
+def prefix(store: ObjectStore, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A folder of the test's own in the bucket curated, emptied afterwards."""
+    name = f"{request.node.name}/"
+    yield name
+    for entry in list(store.list("curated", name)):
+        store.client.delete_object(Bucket="curated", Key=entry.uri.split("/", 3)[3])
+
+
+def content(store: ObjectStore, key: str) -> bytes:
+    body: bytes = store.client.get_object(Bucket="curated", Key=key)["Body"].read()
+    return body
+
+
+def test_upload(
+    dag: DAG, run: Callable[[DAG], Run], store: ObjectStore, prefix: str, tmp_path: Path, metadata: MetadataService
+) -> None:
+    from pipelines.operators import MinIOUploadOperator
+
+    file = tmp_path / "export.csv"
+    file.write_bytes(b"a,b\n1,2\n")
+    with dag:
+        common = {"bucket": "curated"}
+        MinIOUploadOperator(task_id="file", key=prefix + "{{ params.day }}.csv", source=str(file), **common)
+        MinIOUploadOperator(task_id="text", key=prefix + "text", data="{{ params.day }} äöü", **common)
+        MinIOUploadOperator(task_id="bytes", key=prefix + "bytes", data=b"\x00\xff{{ no template }}", **common)
+        MinIOUploadOperator(task_id="empty", key=prefix + "empty", data="", **common)
+        MinIOUploadOperator(task_id="missing", key=prefix + "missing", source=str(tmp_path / "no.csv"), **common)
+    done = run(dag)
+    assert done.states == {"file": "success", "text": "success", "bytes": "success", "empty": "success",
+                           "missing": "failed"}  # fmt: skip
+    assert done.result("file") == f"s3://curated/{prefix}2026-01-02.csv"
+    assert content(store, f"{prefix}2026-01-02.csv") == b"a,b\n1,2\n"
+    assert content(store, f"{prefix}text") == "2026-01-02 äöü".encode()
+    assert content(store, f"{prefix}bytes") == b"\x00\xff{{ no template }}"
+    assert content(store, f"{prefix}empty") == b""
+    assert store.find(f"s3://curated/{prefix}missing") is None
+    error = metadata.get(f"/runs/{done.lineage_id('missing')}")["error_message"]
+    assert f"there is no file {tmp_path / 'no.csv'} to upload to s3://curated/{prefix}missing" in error
+    written = metadata.dataset("s3://curated", f"{prefix}2026-01-02.csv")
+    graph = metadata.get(f"/datasets/{written['id']}/lineage", direction="upstream")
+    assert str(file) in {node["name"] for node in graph["nodes"]}
+
+
+@pytest.mark.parametrize("given", [{}, {"source": "/a", "data": "b"}])
+def test_upload_takes_a_file_or_data(airflow: StackSettings, given: dict[str, str]) -> None:
+    from pipelines.operators import MinIOUploadOperator
+
+    with pytest.raises(ValueError, match=r"put: give either source \(a path\) or data"):
+        MinIOUploadOperator(task_id="put", bucket="curated", key="k", **given)
+
+
+def test_file_sensor(dag: DAG, run: Callable[[DAG], Run], store: ObjectStore, prefix: str) -> None:
+    from pipelines.operators import MinIOFileSensorOperator
+
+    for name in ("2026-01-02_a.csv", "2026-01-02_b.csv", "2026-01-03.csv", "2026-01-02.txt"):
+        store.client.put_object(Bucket="curated", Key=prefix + name, Body=b"x")
+    arriving = threading.Timer(
+        2, lambda: store.client.put_object(Bucket="curated", Key=f"{prefix}late/f.csv", Body=b"x")
+    )
+    with dag:
+        common: dict[str, Any] = {"bucket": "curated", "poke_interval": 0.2, "timeout": 20}
+        MinIOFileSensorOperator(
+            task_id="there", prefix=prefix, pattern="{{ params.day }}*.csv", minimum=2, **common
+        ) >> MinIOFileSensorOperator(
+            task_id="too_few", prefix=prefix, pattern="2026-01-02*.csv", minimum=3, **{**common, "timeout": 0.5}
+        )
+        MinIOFileSensorOperator(task_id="there_at_once", prefix=prefix, minimum=4, deferrable=True, **common)
+        MinIOFileSensorOperator(task_id="waits", prefix=f"{prefix}late/", deferrable=True, **common)
+        MinIOFileSensorOperator(task_id="no_bucket", **{**common, "bucket": "nowhere"})
+    arriving.start()
+    done = run(dag)
+    arriving.join()
+    assert done.states == {"there": "success", "too_few": "failed", "there_at_once": "success", "waits": "success",
+                           "no_bucket": "failed"}  # fmt: skip
+    assert done.result("there") == [f"{prefix}2026-01-02_a.csv", f"{prefix}2026-01-02_b.csv"]
+    assert len(done.result("there_at_once")) >= 4
+    assert done.result("waits") == [f"{prefix}late/f.csv"]
+
+
+def test_file_sensor_asks_for_one_file_at_least(airflow: StackSettings) -> None:
+    from pipelines.operators import MinIOFileSensorOperator
+
+    with pytest.raises(ValueError, match="minimum has to be at least 1, not 0"):
+        MinIOFileSensorOperator(task_id="wait", bucket="curated", minimum=0)
+
+
+def test_table_sensor(dag: DAG, run: Callable[[DAG], Run], query: Query) -> None:
+    from pipelines.operators import PostgresTableSensorOperator
+
+    schema, table = 'Odd "schema', "we'ird; Table"
+    quoted = '"Odd ""schema"'
+    query(f"CREATE SCHEMA {quoted}", "transformer")
+    query(f'CREATE TABLE {quoted}."{table}" AS SELECT generate_series(1, 5)', "transformer")
+    arriving = threading.Timer(2, lambda: query(f"CREATE TABLE {quoted}.late AS SELECT 1", "transformer"))
+    try:
+        with dag:
+            common: dict[str, Any] = {"schema": schema, "poke_interval": 0.2, "timeout": 20}
+            short = {**common, "timeout": 0.5}
+            PostgresTableSensorOperator(task_id="there", table=table, **common)
+            PostgresTableSensorOperator(task_id="rows", table=table, minimum_rows=3, **common)
+            PostgresTableSensorOperator(task_id="too_few", table=table, minimum_rows=6, **short)
+            PostgresTableSensorOperator(task_id="absent", table="absent", **short)
+            PostgresTableSensorOperator(task_id="unquoted", table="we'ird", **short)
+            PostgresTableSensorOperator(task_id="at_once", table=table, minimum_rows=5, deferrable=True, **common)
+            PostgresTableSensorOperator(task_id="waits", table="late", minimum_rows=1, deferrable=True, **common)
+        arriving.start()
+        done = run(dag)
+        arriving.join()
+    finally:
+        query(f"DROP SCHEMA {quoted} CASCADE", "transformer")
+    assert done.states == {"there": "success", "rows": "success", "too_few": "failed", "absent": "failed",
+                           "unquoted": "failed", "at_once": "success", "waits": "success"}  # fmt: skip
+    assert [done.result(task) for task in ("there", "rows", "at_once", "waits")] == [0, 3, 5, 1]
+
+
+def test_table_sensor_counts_no_less_than_nothing(airflow: StackSettings) -> None:
+    from pipelines.operators import PostgresTableSensorOperator
+
+    with pytest.raises(ValueError, match="minimum_rows can't be negative, it is -1"):
+        PostgresTableSensorOperator(task_id="wait", table="t", minimum_rows=-1)
+
+
+def test_quality_checks_stop_by_severity(
+    dag: DAG, run: Callable[[DAG], Run], query: Query, metadata: MetadataService, tmp_path: Path, contracts: Path
+) -> None:
+    from pipelines.operators import DataQualityCheckOperator
+
+    def check(name: str, **more: Any) -> list[dict[str, Any]]:
+        return [{"name": name, "dataset": "staging.orders", "query": "SELECT 1"} | more]
+
+    (tmp_path / "bad.sql").write_text("-- datasset: a.b\nselect 1")
+    (tmp_path / "none").mkdir()
+    with dag:
+        DataQualityCheckOperator(task_id="passed", checks=check("one_is_one", must_be=1))
+        DataQualityCheckOperator(task_id="warned", checks=check("w", severity="warn"))
+        DataQualityCheckOperator(task_id="failed", checks=check("e"), retries=3)
+        DataQualityCheckOperator(task_id="stopped", checks=check("c", severity="critical"), retries=3)
+        DataQualityCheckOperator(task_id="broken", checks=check("b", query="SELECT 1 FROM no_table"))
+        day = check("t", query="SELECT '{{ params.day }}'", must_be="2026-01-02")
+        DataQualityCheckOperator(task_id="templated", checks=day)
+        DataQualityCheckOperator(task_id="nothing", folder=str(tmp_path / "none"), retries=3)
+        DataQualityCheckOperator(task_id="misspelt", checks=check("m", severty="warn"), retries=3)
+        DataQualityCheckOperator(task_id="bad_file", folder=str(tmp_path), retries=3)
+        # No file of the contract's dataset has come: that is no failure.
+        DataQualityCheckOperator(task_id="too_early", contracts=str(contracts))
+    done = run(dag)
+    assert done.states == {
+        "passed": "success", "warned": "success", "failed": "failed", "stopped": "failed", "broken": "failed",
+        "templated": "success", "nothing": "failed", "misspelt": "failed", "bad_file": "failed", "too_early": "success",
+    }  # fmt: skip
+    assert {done.task(label).try_number for label in done.states} == {1}
+    assert done.result("warned") == {"failed": 1}
+    assert done.result("too_early") == {"skipped": 7}
+
+    def message(task: str) -> str:
+        return str(metadata.get(f"/runs/{done.lineage_id(task)}")["error_message"])
+
+    assert "FAILED staging.orders e (error): measured 1, expected = 0" in message("failed")
+    assert "critical checks failed, so the run stops here" in message("stopped")
+    assert 'ERROR staging.orders b (error): relation "no_table" does not exist' in message("broken")
+    assert "nothing: there is nothing to check" in message("nothing")
+    assert "m: 'severty' is no fact of a check; did you mean 'severity'?" in message("misspelt")
+    assert "bad.sql, line 1: 'datasset' is no fact of a check; did you mean 'dataset'?" in message("bad_file")
+    recorded = "SELECT status, measured FROM audit.check_results WHERE run_id = '{}'"
+    assert query(recorded.format(done.lineage_id("stopped"))) == [("failed", 1)]
+    assert query(recorded.format(done.lineage_id("broken"))) == [("error", None)]
+    query("DROP TABLE audit.check_results", "transformer")
+
+
+def test_a_failure_for_good_is_told_with_owner_and_place(
+    dag: DAG, run: Callable[[DAG], Run], caplog: pytest.LogCaptureFixture
+) -> None:
+    from pipelines.operators import DataQualityCheckOperator
+    from pipelines.utils.defaults import default_args
+
+    with dag:
+        DataQualityCheckOperator(task_id="bad", checks=[{"name": "x"}], **default_args(owner="sales-analytics"))
+    run(dag)
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "pipelines.utils.alerts"]
+    assert f"task {dag.dag_id}.bad failed (owner sales-analytics): x: dataset is missing; log: http://" in told
+
+
+def test_only_what_is_asked_for_is_imported(airflow: StackSettings) -> None:
+    import pipelines.operators
+
+    assert all(getattr(pipelines.operators, name).__name__ == name for name in pipelines.operators.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = pipelines.operators.Nothing
