@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -145,6 +146,27 @@ def test_a_start_that_was_cut_short_is_completed_by_the_next(stack: Any) -> None
     with psycopg.connect(stack.settings.dsn("loader")) as connection:
         assert connection.execute("SELECT to_regnamespace('staging')::text").fetchone() == ("staging",)
     assert {bucket["Name"] for bucket in client(stack.settings).list_buckets()["Buckets"]} >= {"raw", "curated"}
+
+
+def test_ingest_by_hand_tells_lineage_or_spools_it(stack: Any, tmp_path: Path) -> None:
+    header = "sale_id,sale_date,product_id,product_category,quantity,unit_price,total_amount,region,updated_at"
+    row = "S1,2026-01-02,P1,Toys,2,10.00,20.00,North,2026-01-02 10:00:00"
+    path = tmp_path / "by-hand.csv"
+    path.write_text(f"{header}\n{row}\n")
+    assert stack.dp("up", "metadata").returncode == 0
+    stack.dp("down", "metadata")
+    done = stack.dp("ingest", str(path), "--contract", "sales")
+    assert done.returncode == 0, done.stderr
+    assert len(list((stack.home / "lineage-spool").glob("*.json"))) == 1
+
+    assert stack.dp("up", "metadata").returncode == 0
+    path.write_text(f"{header}\n{row.replace('S1', 'S2')}\n")
+    assert stack.dp("ingest", str(path), "--contract", "sales").returncode == 0
+    jobs = httpx.get(f"{stack.settings.metadata_url}/jobs").json()["items"]
+    assert [(job["namespace"], job["name"]) for job in jobs] == [("dp", "ingest.sales")]
+    runs = httpx.get(f"{stack.settings.metadata_url}/runs").json()["items"]
+    assert [run["state"] for run in runs] == ["COMPLETED", "COMPLETED"]
+    assert not list((stack.home / "lineage-spool").glob("*.json"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another user")

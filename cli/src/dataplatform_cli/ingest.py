@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import psycopg
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -12,6 +13,7 @@ from rich.table import Table
 from dataplatform_cli.display import err, out
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
+from pipelines.ingestion.model import FileOutcome
 
 if TYPE_CHECKING:
     from data_quality.contract import Contract
@@ -40,14 +42,17 @@ def ingest_files(settings: StackSettings, files: list[str], contract: str, dsn: 
     target = dsn or settings.dsn("loader")
     store = _store(settings) if any(file.startswith("s3://") for file in files) else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    run_id = str(uuid4())
     outcomes = []
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("ingesting", total=len(files))
         for file in files:
             progress.update(task, description=Path(file).name)
-            outcomes.append(_ingest_one(file, chosen, target, store))
+            outcomes.append(_ingest_one(file, chosen, target, store, run_id))
             progress.advance(task)
-    return outcomes
+    if dsn is None:  # lineage is told of the stack's own warehouse only
+        _report_lineage(settings, chosen, [outcome for outcome in outcomes if isinstance(outcome, FileOutcome)], run_id)
+    return [_told(file, outcome) for file, outcome in zip(files, outcomes, strict=True)]
 
 
 def find_contract(settings: StackSettings, given: str) -> Contract:
@@ -86,20 +91,55 @@ def print_outcomes(outcomes: list[dict[str, Any]]) -> None:
             out.print(item["error"], markup=False, soft_wrap=True)
 
 
-def _ingest_one(file: str, contract: Contract, dsn: str, store: ObjectStore | None) -> dict[str, Any]:
+def _ingest_one(
+    file: str, contract: Contract, dsn: str, store: ObjectStore | None, run_id: str
+) -> FileOutcome | OSError:
+    """Return what became of a file, or why it could not be opened."""
     from pipelines.ingestion import core
 
     try:
-        outcome = core.ingest_file(file, contract, dsn, store).to_dict()
+        return core.ingest_file(file, contract, dsn, store, run_id=run_id)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        outcome = {"path": file, "status": "failed", "error": f"{error.strerror or error}: {file}", "seconds": 0.0}
+        return error
     except psycopg.OperationalError as error:
         raise PlatformError(
             f"the warehouse can't be reached: {str(error).strip().splitlines()[-1].strip()}",
             "`dp up postgres` starts the stack's; --dsn names another",
         ) from error
-    return {"path": file, **{name: outcome.get(name, 0) for name in FIELDS if name not in ("path", "error")},
-            "error": outcome.get("error")}  # fmt: skip
+
+
+def _told(file: str, outcome: FileOutcome | OSError) -> dict[str, Any]:
+    if isinstance(outcome, OSError):
+        told: dict[str, Any] = {"status": "failed", "error": f"{outcome.strerror or outcome}: {file}", "seconds": 0.0}
+    else:
+        told = outcome.to_dict()
+    counts = {name: told.get(name, 0) for name in FIELDS if name.startswith("rows_")}
+    return {"path": file, "status": told["status"], **counts, "error": told["error"], "seconds": told["seconds"]}
+
+
+def _report_lineage(settings: StackSettings, contract: Contract, outcomes: list[FileOutcome], run_id: str) -> None:
+    """Tell the metadata service; where it is away, the event waits in the spool."""
+    from data_lineage_hub_sdk import spool
+    from data_lineage_hub_sdk.transport import client_from
+    from pipelines.ingestion.lineage import lineage_event
+
+    if not outcomes:
+        return
+    loaded = any(outcome.status in GOOD for outcome in outcomes)
+    event = lineage_event(
+        "COMPLETE" if loaded else "FAIL",
+        contract,
+        outcomes,
+        run_id=run_id,
+        job=f"ingest.{contract.name}",
+        job_namespace="dp",
+        warehouse_namespace=f"postgres://{settings.loopback}:{settings.postgres_port}",
+    )
+    key = settings.metadata_api_key.get_secret_value()
+    waiting = str(settings.home / "lineage-spool")
+    client_from(settings.metadata_url, key, waiting).emit(event)
+    if spool.pending(waiting):  # from a time when the service was away; nothing else may come to send it
+        spool.drain(waiting, settings.metadata_url, key)
 
 
 def _store(settings: StackSettings) -> ObjectStore:

@@ -96,7 +96,6 @@ def report(
     for result in results:
         item = result.to_dict()
         item["dataset"] = {"namespace": namespace, "name": f"{database}.{result.dataset}"}
-        item.pop("dimension")
         items.append(item)
     answer = httpx.post(
         f"{url}/runs/{run_id}/dq_results",
