@@ -267,6 +267,7 @@ def clean_warehouse(query: Callable[..., list[tuple[Any, ...]]], store: ObjectSt
             for entry in list(store.list(bucket, "sales/")):
                 store.client.delete_object(Bucket=bucket, Key=entry.uri.split("/", 3)[3])
         query(DROP_MARTS, "transformer")
+        query("DROP TABLE IF EXISTS staging.sales, audit.rejected_rows, audit.file_ingestion_log CASCADE")
 
     clean()
     yield

@@ -122,7 +122,7 @@ def test_lineage_leads_from_the_bucket_to_the_dashboard(
     dashboard = metadata.dataset(f"superset://127.0.0.1:{airflow.superset_port}", "dashboard/sales")
     assert dashboard["owner"] == "sales-analytics"
     staged = metadata.dataset(warehouse, table)
-    assert staged["owner"] == "team:sales-analytics" or staged["owner"] == "sales-analytics"
+    assert staged["owner"] == "sales-analytics"
     assert next(field for field in staged["schema"] if field["name"] == "customer_id")["tags"] == ["pii"]
 
 
