@@ -6,7 +6,6 @@ import base64
 import datetime as dt
 import hashlib
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import Any
 
 import httpx
 
-from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
+from dataplatform_cli.stack.initialise import run_unless_done
 from dataplatform_cli.stack.model import Program, Service
-from dataplatform_cli.stack.supervisor import Supervisor, clean_environment, tail
+from dataplatform_cli.stack.supervisor import Supervisor
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 # Logs are read from the shared folder: serving them as well would take two more ports.
@@ -127,33 +126,18 @@ def initialise(settings: StackSettings) -> None:
     passwords = home / "passwords.json"
     passwords.touch(mode=0o600)
     passwords.write_text(json.dumps({settings.airflow_admin_user: settings.airflow_admin_password.get_secret_value()}))
-    script = settings.root / "infrastructure" / "airflow" / "initialise.py"
-    environment = {**component_environment(settings), **connection_values(settings)}
-    inputs = (
-        settings.root / "requirements" / "platform.txt",
-        settings.root / "pipelines" / "config" / "connections.yaml",
-        script,
+    run_unless_done(
+        settings,
+        "airflow",
+        "Airflow's database",
+        python=Path(sys.executable),
+        script=settings.root / "infrastructure" / "airflow" / "initialise.py",
+        environment={**component_environment(settings), **connection_values(settings)},
+        inputs=[
+            settings.root / "requirements" / "platform.txt",
+            settings.root / "pipelines" / "config" / "connections.yaml",
+        ],
     )
-    digest = hashlib.sha256()
-    for path in inputs:
-        digest.update(path.read_bytes())
-    digest.update(json.dumps(environment, sort_keys=True).encode())
-    stamp = home / "initialised"
-    if stamp.exists() and stamp.read_text() == digest.hexdigest():
-        return
-    log = settings.home / "logs" / "airflow-init.log"
-    with log.open("wb") as output:
-        done = subprocess.run(
-            [sys.executable, str(script)],
-            env=clean_environment(environment),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=settings.root,
-            check=False,
-        )
-    if done.returncode != 0:
-        raise PlatformError(f"Airflow's database could not be prepared:\n{tail(log, 12)}", f"the whole log: {log}")
-    stamp.write_text(digest.hexdigest())
 
 
 def is_healthy(settings: StackSettings) -> bool:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from pathlib import Path
 
 import httpx
 
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
+from dataplatform_cli.stack.initialise import run_unless_done
 from dataplatform_cli.stack.model import Program, Service
-from dataplatform_cli.stack.supervisor import clean_environment, tail
 
 
 def service(settings: StackSettings) -> Service:
@@ -62,34 +61,21 @@ def initialise(settings: StackSettings) -> None:
     python = _python(settings)
     if not python.exists():
         raise PlatformError("Superset is not installed", "run `make install` (or `dp up` without superset)")
-    home = settings.home / "superset"
-    home.mkdir(parents=True, exist_ok=True)
     folder = settings.root / "infrastructure" / "superset"
-    values = {
-        **environment(settings),
-        "SUPERSET_ADMIN_USER": settings.superset_admin_user,
-        "SUPERSET_ADMIN_PASSWORD": settings.superset_admin_password.get_secret_value(),
-        "WAREHOUSE_URI": settings.dsn("reporter", scheme="postgresql+psycopg2"),
-    }
-    digest = hashlib.sha256(repr(sorted(values.items())).encode())
-    for path in sorted((*folder.rglob("*.yaml"), *folder.glob("*.py"), *folder.glob("*.txt"))):
-        digest.update(path.read_bytes())
-    stamp = home / "initialised"
-    if stamp.exists() and stamp.read_text() == digest.hexdigest():
-        return
-    log = settings.home / "logs" / "superset-init.log"
-    with log.open("wb") as output:
-        done = subprocess.run(
-            [str(python), str(folder / "initialise.py")],
-            env=clean_environment(values),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=settings.root,
-            check=False,
-        )
-    if done.returncode != 0:
-        raise PlatformError(f"Superset could not be prepared:\n{tail(log, 12)}", f"the whole log: {log}")
-    stamp.write_text(digest.hexdigest())
+    run_unless_done(
+        settings,
+        "superset",
+        "Superset",
+        python=python,
+        script=folder / "initialise.py",
+        environment={
+            **environment(settings),
+            "SUPERSET_ADMIN_USER": settings.superset_admin_user,
+            "SUPERSET_ADMIN_PASSWORD": settings.superset_admin_password.get_secret_value(),
+            "WAREHOUSE_URI": settings.dsn("reporter", scheme="postgresql+psycopg2"),
+        },
+        inputs=[*folder.rglob("*.yaml"), *folder.glob("*.py"), *folder.glob("*.txt")],
+    )
 
 
 def _python(settings: StackSettings) -> Path:
