@@ -1,7 +1,7 @@
 """Real data by a contract alone: 305 daily files of a shop, dropped into the bucket of the running platform.
 
-The files are third-party and not in the repository. They are read from `$DP_TEST_DATA/online_retail` (default: the
-folder shared/data beside the checkout), as published by the UCI Machine Learning Repository ("Online Retail").
+The files are third-party and not in the repository. They are read from `$DP_TEST_DATA/data/online_retail` (default: a
+folder `shared` beside the checkout), as published by the UCI Machine Learning Repository ("Online Retail").
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 600
 
 @pytest.fixture(scope="session")
 def data(repository: Path) -> Path:
-    folder = Path(os.environ.get("DP_TEST_DATA", repository.parent / "shared" / "data")) / "online_retail"
+    folder = Path(os.environ.get("DP_TEST_DATA", repository.parent / "shared")) / "data" / "online_retail"
     if not folder.is_dir():
         pytest.skip(f"the data set Online Retail is not at {folder}: set DP_TEST_DATA to the folder that holds it")
     return folder

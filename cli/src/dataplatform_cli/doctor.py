@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ from dataplatform_cli.display import out
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack.ports import taken_ports
+from dataplatform_cli.stack.postgres import SERVER_MAJOR
 from dataplatform_cli.stack.services import all_services
 from dataplatform_cli.stack.supervisor import Supervisor
 
@@ -44,7 +46,7 @@ def examine(settings: StackSettings) -> list[Finding]:
     return [
         _memory(),
         _disk(settings),
-        _python(),
+        _versions(),
         _folder(settings),
         *_ports(settings),
         _object_store(),
@@ -94,12 +96,19 @@ def _disk(settings: StackSettings) -> Finding:
     return Finding("disk", "ok", message)
 
 
-def _python() -> Finding:
-    version = sys.version_info[:2]
-    message = f"Python {version[0]}.{version[1]}"
-    if not PYTHON_OLDEST <= version <= PYTHON_NEWEST:
-        return Finding("python", "stop", message, "the lock serves Python 3.11 to 3.13: install one of them")
-    return Finding("python", "ok", message)
+def _versions() -> Finding:
+    python = sys.version_info[:2]
+    names = {
+        "Airflow": "apache-airflow",
+        "dbt": "dbt-core",
+        "Great Expectations": "great-expectations",
+        "DuckDB": "duckdb",
+    }
+    parts = [f"{name} {version(package)}" for name, package in names.items()]
+    message = ", ".join([f"Python {python[0]}.{python[1]}", f"Postgres {SERVER_MAJOR}", *parts])
+    if not PYTHON_OLDEST <= python <= PYTHON_NEWEST:
+        return Finding("versions", "stop", message, "the lock serves Python 3.11 to 3.13: install one of them")
+    return Finding("versions", "ok", message)
 
 
 def _folder(settings: StackSettings) -> Finding:
