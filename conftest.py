@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -68,6 +69,7 @@ def postgres(stack_settings: StackSettings) -> Iterator[StackSettings]:
     finally:
         _stop(process, signal.SIGINT)
         log.close()
+        shutil.rmtree(postgres_server.outside_home(stack_settings).parent, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
