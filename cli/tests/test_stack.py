@@ -40,6 +40,7 @@ def test_up_brings_what_a_service_needs_and_down_leaves_nothing(stack: Any) -> N
     done = stack.dp("up", "metadata")
     assert done.returncode == 0, done.stderr
     status = stack.status()
+    assert stack.dp("status").returncode == 0
     assert [name for name, item in status.items() if item["state"] == "running"] == ["postgres", "metadata"]
     assert status["metadata"]["url"] == stack.settings.metadata_url
     assert status["postgres"]["pid"]
@@ -119,7 +120,7 @@ def test_a_service_that_can_not_start_says_why(stack: Any) -> None:
     assert done.returncode == 1
     assert "metadata" in done.stderr
     assert "API_KEY" in done.stderr
-    assert stack.dp("status").returncode == 1
+    assert stack.status()["metadata"]["state"] == "stopped"
 
 
 def test_interrupting_the_start_leaves_nothing_behind(stack: Any, repository: Path) -> None:

@@ -114,7 +114,7 @@ def down(services: Services = None) -> None:
 @app.command()
 @reported
 def status(as_json: Json = False) -> None:
-    """Show each service: state, address, process and memory. Exit code 1 unless all are running."""
+    """Show each service: state, address, process and memory. Exit code 1 if one has failed, in whole or in part."""
     from dataplatform_cli.stack.status import status as stack_status
 
     found = stack_status(settings_of_repository())
@@ -131,7 +131,7 @@ def status(as_json: Json = False) -> None:
             table.add_row(item["name"], state, item["url"], str(item["pid"] or ""), memory)
         out.print(table)
         out.print(f"[dim]all together {sum(item['memory_mb'] for item in found):.0f} MB[/]")
-    if any(item["state"] != "running" for item in found):
+    if any(item["state"] in ("failed", "degraded") for item in found):
         raise typer.Exit(1)
 
 
