@@ -23,7 +23,6 @@ class Settings(BaseSettings):
     metadata_url: str = "http://127.0.0.1:8000"
     metadata_api_key: SecretStr = SecretStr("")
     superset_url: str = "http://127.0.0.1:8088"
-    airflow_url: str = "http://127.0.0.1:8080"
 
     @property
     def contracts(self) -> Path:

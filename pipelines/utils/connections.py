@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
 WAREHOUSE_LOADER = "warehouse_loader"
 WAREHOUSE_TRANSFORMER = "warehouse_transformer"
-WAREHOUSE_REPORTER = "warehouse_reporter"
 MINIO = "minio"
 
 

@@ -95,7 +95,6 @@ def pipeline_environment(settings: StackSettings) -> dict[str, str]:
         "METADATA_URL": settings.metadata_url,
         "METADATA_API_KEY": settings.metadata_api_key.get_secret_value(),
         "SUPERSET_URL": settings.superset_url,
-        "AIRFLOW_URL": settings.airflow_url,
     }
 
 

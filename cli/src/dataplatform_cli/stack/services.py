@@ -38,7 +38,7 @@ def with_needs(services: dict[str, Service], wanted: Iterable[str]) -> list[Serv
 
 def dependents(services: dict[str, Service], names: Iterable[str]) -> list[Service]:
     """Return the named services and all that need them, so that stopping one leaves none useless behind."""
-    chosen = {service.name for service in with_needs(services, ())} if not list(names) else set(names)
+    chosen = set(names) or set(services)
     for name in chosen - services.keys():
         raise PlatformError(f"there is no service '{name}'", f"the services are {', '.join(services)}")
     grown = True
