@@ -21,35 +21,18 @@ import psycopg
 
 from data_quality.contract import Contract
 from pipelines.ingestion import ledger
+from pipelines.ingestion.arrivals import discover, plan
 from pipelines.ingestion.content import inspect, sha256
 from pipelines.ingestion.model import FileOutcome, FileRefused, PreparedFile, SourceFile, Stage
 from pipelines.ingestion.objects import ObjectStore, split
+
+__all__ = ["connected", "discover", "ingest_batch", "ingest_file", "load", "plan", "prepare", "settle"]
 
 MAX_UNPACKED = 64 * 1024**3
 
 GONE = "is no longer there: moved or deleted before it was read"
 
 Dsn = str | psycopg.Connection[Any]  # the warehouse's URL, or a connection in autocommit mode to use again
-
-
-def discover(store: ObjectStore, contract: Contract) -> list[SourceFile]:
-    """Return the files waiting in `raw/<dataset>/incoming/`, oldest first (of the same age: by name)."""
-    found = store.list(store.raw, f"{contract.name}/incoming/")
-    files = [SourceFile(entry.uri, contract.name, entry.size, entry.modified.isoformat()) for entry in found]
-    return sorted(files, key=lambda file: (file.modified, file.uri))
-
-
-def plan(files: Iterable[SourceFile], max_files: int = 200, max_bytes: int = 256 * 1024**2) -> list[list[SourceFile]]:
-    """Cut files into batches of at most so many files and bytes, keeping their order. A larger file stands alone."""
-    batches: list[list[SourceFile]] = []
-    size = 0
-    for file in files:
-        if not batches or len(batches[-1]) >= max_files or size + file.size > max_bytes:
-            batches.append([])
-            size = 0
-        batches[-1].append(file)
-        size += file.size
-    return batches
 
 
 def prepare(
