@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from data_quality.contract import ContractError, load_contract, load_contracts
+from data_quality.contract import ContractError, FileRules, load_contract, load_contracts
 
 FOLDER = Path(__file__).parents[1] / "contracts"
 
@@ -32,6 +32,11 @@ def problems(tmp_path: Path) -> Callable[[dict[str, Any]], list[tuple[str, str]]
         return [(problem.where, problem.message) for problem in error.value.problems]
 
     return read
+
+
+def ingest(data: dict[str, Any]) -> dict[str, Any]:
+    value: dict[str, Any] = data["customProperties"][0]["value"]
+    return value
 
 
 def test_shipped_contracts_are_good():
@@ -100,8 +105,38 @@ def test_sales():
         ),
         (
             "customProperties[0].value.write",
-            lambda c: c["customProperties"][0]["value"].update(write="scd2"),
-            "'scd2' is not available yet: use 'upsert'",
+            lambda c: c["schema"][0]["properties"][0].pop("primaryKey") and ingest(c).update(write="scd2"),
+            "scd2 needs a key",
+        ),
+        (
+            "customProperties[0].value.order_by",
+            lambda c: ingest(c).update(write="scd2", order_by="quantity"),
+            "'quantity' is of type integer; scd2 takes the start",
+        ),
+        (
+            "customProperties[0].value.file.min_rows",
+            lambda c: ingest(c).update(file={"min_rows": 10, "max_rows": 9}),
+            "above max_rows",
+        ),
+        (
+            "customProperties[0].value.file.max_rows",
+            lambda c: ingest(c).update(file={"max_rows": -1}),
+            "a whole number from 0",
+        ),
+        (
+            "customProperties[0].value.csv.comment",
+            lambda c: ingest(c).update(csv={"comment": "//"}),
+            "one character",
+        ),
+        (
+            "customProperties[0].value.csv.comment",
+            lambda c: ingest(c).update(csv={"comment": ";", "delimiter": ";"}),
+            "is the delimiter",
+        ),
+        (
+            "schema[0].quality[1]",
+            lambda c: c["schema"][0]["quality"][1].update(name="sales_has_rows"),
+            "is the second rule named 'sales_has_rows'",
         ),
         (
             "customProperties[0].value.write",
@@ -145,6 +180,18 @@ def test_mistakes_are_named(where, change, message, sales, problems):
     found = problems(sales)
     assert [place for place, _ in found] == [where]
     assert message in found[0][1]
+
+
+def test_ingest_options(sales, tmp_path: Path):
+    ingest(sales).update(
+        write="scd2", columns="evolve", file={"min_rows": 1, "max_rows": 10}, csv={"comment": "#", "decimal": ","}
+    )
+    path = tmp_path / "x.odcs.yaml"
+    path.write_text(yaml.safe_dump(sales))
+    options = load_contract(path).ingest
+    assert (options.write, options.columns, options.order_by) == ("scd2", "evolve", "updated_at")
+    assert options.file == FileRules(min_rows=1, max_rows=10)
+    assert (options.csv.comment, options.csv.decimal, options.csv.delimiter) == ("#", ",", None)
 
 
 def test_all_mistakes_at_once(sales, problems):

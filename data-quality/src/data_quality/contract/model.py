@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Format = Literal["auto", "csv", "json", "ndjson", "parquet"]
-WriteMode = Literal["upsert", "append", "replace", "delete_insert"]
-ColumnPolicy = Literal["freeze", "discard", "rescue"]
+WriteMode = Literal["upsert", "append", "replace", "delete_insert", "scd2"]
+ColumnPolicy = Literal["freeze", "evolve", "discard", "rescue"]
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,21 @@ class RejectBudget:
 
 
 @dataclass(frozen=True)
+class FileRules:
+    """How many rows a file may hold, bad ones counted: one with fewer or more fails as a whole. None is no limit."""
+
+    min_rows: int | None = None
+    max_rows: int | None = None
+
+
+@dataclass(frozen=True)
 class CsvOptions:
-    """The CSV dialect. What is None is found out from the file."""
+    """The CSV dialect. What is None is found out from the file; lines that start with `comment` are no records."""
 
     delimiter: str | None = None
     quote: str = '"'
     escape: str | None = None
+    comment: str | None = None
     encoding: str | None = None
     header: bool = True
     skip_rows: int = 0
@@ -128,6 +137,7 @@ class IngestOptions:
     order_by: str | None = None
     columns: ColumnPolicy = "rescue"
     rejects: RejectBudget = RejectBudget()
+    file: FileRules = FileRules()
     csv: CsvOptions = CsvOptions()
 
 

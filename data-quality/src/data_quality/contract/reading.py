@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from data_quality.contract.model import (
     Column,
     Contract,
-    CsvOptions,
     Freshness,
-    IngestOptions,
     QualityRule,
-    RejectBudget,
 )
-from data_quality.contract.strict import INGEST, OPTIONS, Found, join, unknown, unknown_members
+from data_quality.contract.options import read_ingest
+from data_quality.contract.strict import OPTIONS, Found, join, unknown
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _PHYSICAL = re.compile(
@@ -52,12 +49,6 @@ _ARGUMENTS = {
     "duplicateValues": ("properties",),
     "rowCount": (),
 }
-_CHOICES = {
-    "format": ("auto", "csv", "json", "ndjson", "parquet"),
-    "write": ("upsert", "append", "replace", "delete_insert"),
-    "columns": ("freeze", "discard", "rescue"),
-}
-_LATER = {("write", "scd2"): "upsert", ("columns", "evolve"): "rescue"}
 _SEVERITIES = ("info", "warning", "error", "critical")
 _UNITS = {"s": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600, "d": 86400,
           "day": 86400, "w": 604800, "week": 604800}  # fmt: skip
@@ -69,6 +60,7 @@ class Reading:
     def __init__(self, data: dict[str, Any], path: str, fingerprint: str) -> None:
         self.data, self.path, self.fingerprint = data, path, fingerprint
         self.found: list[Found] = []
+        self._rule_names: set[str] = set()
 
     def problem(self, where: str, message: str) -> None:
         """Note a problem."""
@@ -96,7 +88,7 @@ class Reading:
             column.column: column.column for column in columns
         }
         owner, email = self._owner(data["team"])
-        ingest = self._ingest(data.get("customProperties") or [], columns, by_name)
+        ingest = read_ingest(data.get("customProperties") or [], columns, by_name, self.problem)
         quality = [*self._quality(table, "schema[0]", None), *self._column_quality(table, columns)]
         description = table.get("description") or (data.get("description") or {}).get("purpose") or ""
         contract = Contract(
@@ -285,8 +277,12 @@ class Reading:
         severity = entry.get("severity") or "error"
         if severity not in _SEVERITIES:
             self.problem(join(where, "severity"), f"is {severity!r}; known: {', '.join(_SEVERITIES)}")
+        name = str(entry.get("name") or "_".join(filter(None, (column, metric or "sql"))))
+        if name in self._rule_names:
+            self.problem(where, f"is the second rule named {name!r}: give each a name of its own")
+        self._rule_names.add(name)
         return QualityRule(
-            name=str(entry.get("name") or "_".join(filter(None, (column, metric or "sql")))),
+            name=name,
             type="sql" if kind == "sql" else "library",
             metric=metric or None,
             query=query,
@@ -315,66 +311,6 @@ class Reading:
             else:
                 return Freshness(columns[element], int(sla["value"] * seconds))
         return None
-
-    def _ingest(self, custom: list[dict[str, Any]], columns: list[Column], names: dict[str, str]) -> IngestOptions:
-        index = next((i for i, entry in enumerate(custom) if entry.get("property") == "ingest"), None)
-        has_key = any(column.primary_key for column in columns)
-        if index is None:
-            return IngestOptions(write="upsert" if has_key else "append")
-        where, value = f"customProperties[{index}].value", custom[index].get("value") or {}
-        if not isinstance(value, dict):
-            self.problem(where, "must be a mapping")
-            return IngestOptions()
-        problems = list(unknown_members(INGEST, value, where))
-        self.found += problems
-        chosen: dict[str, Any] = {"write": "upsert" if has_key else "append"}
-        for option, choices in _CHOICES.items():
-            if option in value:
-                self._choice(option, value[option], choices, join(where, option))
-                chosen[option] = value[option]
-        order_by = value.get("order_by")
-        if order_by is not None and order_by not in names:
-            self.problem(join(where, "order_by"), f"{order_by!r} is no column of the dataset")
-        if chosen["write"] == "upsert" and not has_key:
-            self.problem(join(where, "write"), "upsert needs a key: mark columns with primaryKey, or use append")
-        if chosen["write"] == "delete_insert" and not any(column.partitioned for column in columns):
-            self.problem(join(where, "write"), "delete_insert replaces partitions: mark columns with partitioned")
-        return IngestOptions(
-            **chosen,
-            order_by=None if order_by is None else names.get(order_by),
-            rejects=self._rejects(value.get("rejects") or {}, join(where, "rejects"))
-            if not problems
-            else RejectBudget(),
-            csv=self._csv(value.get("csv") or {}, join(where, "csv")) if not problems else CsvOptions(),
-        )
-
-    def _choice(self, option: str, value: Any, choices: Iterable[str], where: str) -> None:
-        if (option, value) in _LATER:
-            self.problem(where, f"{value!r} is not available yet: use {_LATER[option, value]!r}")
-        elif value not in choices:
-            self.found.append((where, unknown(value, choices, where)[1].replace("unknown key", "is")))
-
-    def _rejects(self, value: dict[str, Any], where: str) -> RejectBudget:
-        percent, rows = value.get("max_percent", RejectBudget.max_percent), value.get("max_rows", RejectBudget.max_rows)
-        if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
-            self.problem(join(where, "max_percent"), f"is {percent!r}; a number from 0 to 100")
-        if isinstance(rows, bool) or not isinstance(rows, int) or rows < 0:
-            self.problem(join(where, "max_rows"), f"is {rows!r}; a whole number from 0")
-        return RejectBudget(percent, rows)
-
-    def _csv(self, value: dict[str, Any], where: str) -> CsvOptions:
-        given = dict(value)
-        for key in ("delimiter", "quote", "escape", "decimal"):
-            if key in given and (not isinstance(given[key], str) or len(given[key]) != 1):
-                self.problem(join(where, key), f"is {given[key]!r}; one character")
-        if "encoding" in given:
-            try:
-                "".encode(str(given["encoding"]))
-            except LookupError:
-                self.problem(join(where, "encoding"), f"{given['encoding']!r} is no encoding; utf-8, latin-1, cp1252…")
-        if "null_words" in given:
-            given["null_words"] = tuple(str(word) for word in given["null_words"] or ())
-        return CsvOptions(**given)
 
 
 def _plain(value: Any) -> Any:

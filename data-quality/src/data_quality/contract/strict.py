@@ -29,7 +29,10 @@ INGEST: dict[str, Any] = {
     "order_by": None,
     "columns": None,
     "rejects": {"max_percent": None, "max_rows": None},
-    "csv": dict.fromkeys(("delimiter", "quote", "escape", "encoding", "header", "skip_rows", "decimal", "null_words")),
+    "file": {"min_rows": None, "max_rows": None},
+    "csv": dict.fromkeys(
+        ("delimiter", "quote", "escape", "comment", "encoding", "header", "skip_rows", "decimal", "null_words")
+    ),
 }
 
 
