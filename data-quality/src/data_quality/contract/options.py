@@ -68,9 +68,7 @@ def _check_write(write: str, order_by: str | None, columns: list[Column], where:
         report(join(where, "write"), "delete_insert replaces partitions: mark columns with partitioned")
     kind = next((column.logical_type for column in columns if column.column == order_by), None)
     if write == "scd2" and kind not in (None, "date", "timestamp"):
-        message = (
-            f"{order_by!r} is a {kind}; scd2 takes the time a version is valid from out of it: a date or timestamp"
-        )
+        message = f"{order_by!r} is of type {kind}; scd2 takes the start of a version from it: a date or timestamp"
         report(join(where, "order_by"), message)
 
 
