@@ -23,6 +23,7 @@ from dataplatform_cli.stack import airflow as airflow_server
 from dataplatform_cli.stack import metadata as metadata_server
 from dataplatform_cli.stack import s3 as s3_server
 from dataplatform_cli.stack.supervisor import clean_environment
+from pipelines.ingestion import arrivals
 from pipelines.ingestion.objects import ObjectStore
 
 if TYPE_CHECKING:
@@ -92,6 +93,14 @@ class MetadataService:
             return bool(self.get("/health") == {"status": "ok"})
         except httpx.HTTPError:
             return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settling() -> Iterator[None]:
+    """Files are taken at once: the tests write each with one put."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrivals, "SETTLE_SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture(scope="session")

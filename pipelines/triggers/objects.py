@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-from collections.abc import AsyncIterator
+import hashlib
+import time
+from collections.abc import AsyncIterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,6 +13,10 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from pipelines.utils.connections import s3_client
+
+Listing = Mapping[str, tuple[Any, ...]]  # what tells one state of an object from another, by key
+
+LONGEST_PAUSE = 5.0
 
 
 def list_objects(client: Any, bucket: str, prefix: str, pattern: str = "*") -> list[dict[str, Any]]:
@@ -25,61 +30,119 @@ def list_objects(client: Any, bucket: str, prefix: str, pattern: str = "*") -> l
     ]
 
 
+class ArrivalWatch:
+    """What the last listing of a folder showed, and whether the next one is a reason to start a run.
+
+    Objects are told apart by key, size, time and tag, never by being newer than others: a store may show a time of
+    long before the object appeared (rclone: when its upload began; a copy: that of its original).
+
+    Args:
+        remind_seconds: Objects that nobody took are a reason again after this long.
+        rest_seconds: The same where some others were taken: the rest of a backlog, which one run doesn't hold.
+        known: Digest of the listing that was a reason last, before this process began.
+    """
+
+    def __init__(self, remind_seconds: float, rest_seconds: float, known: str | None = None) -> None:
+        self.remind_seconds, self.rest_seconds, self.known = remind_seconds, rest_seconds, known
+        self._seen: Listing | None = None
+        self._written: set[str] = set()
+        self._wait = remind_seconds
+        self._since = 0.0
+
+    def is_news(self, found: Listing, now: float) -> bool:
+        """Whether a listing, made at a moment (seconds, monotonic), is a reason to start a run."""
+        if self._seen is None:
+            news = bool(found) and digest(found) != self.known
+            self._since = now
+        else:
+            arrived = found.keys() - self._seen.keys()
+            taken = self._seen.keys() - found.keys()
+            # One that still grows is a reason when it has come to rest, not at every look.
+            written = {key for key in found.keys() & self._seen.keys() if found[key] != self._seen[key]}
+            news = bool(arrived or (self._written - written) & found.keys())
+            self._written = written
+            if taken or written:
+                self._wait, self._since = self.rest_seconds if taken else self._wait, now
+            news = news or bool(found and not written and now - self._since >= self._wait)
+        self._seen = found
+        if news:
+            self._wait, self._since = self.remind_seconds, now
+        return news
+
+
+def digest(found: Listing) -> str:
+    """Return a short digest of a listing, the same in every process."""
+    return hashlib.blake2b(repr(sorted(found.items())).encode(), digest_size=16).hexdigest()
+
+
 class ObjectArrivalTrigger(BaseEventTrigger):
     """Fire when objects have arrived under a prefix, and again while some are left waiting there.
 
-    What was seen is kept in the asset's state store as a watermark (the newest modification time, and the keys that
-    carry it), so that a restarted triggerer fires for nothing twice. A listing that fails is tried again: an object
-    store that is away must not end the watch.
+    A digest of the listing is kept in the asset's state store, so that a restarted triggerer fires for nothing
+    twice. It is written at the look after the event: a triggerer that is killed before Airflow has the event fires
+    again. A listing that fails is tried again: an object store that is away must not end the watch.
 
     Args:
         bucket: Bucket name.
         prefix: Key prefix, ending in a slash.
         conn_id: AWS connection.
-        poll_seconds: Seconds between listings.
+        poll_seconds: Seconds between listings; more where listing itself takes long (at most LONGEST_PAUSE).
         remind_seconds: Fire again for objects that are still there after this long (a run that failed left them).
+        rest_seconds: The same, where others have been taken meanwhile (a run took as many as one run takes).
     """
 
     def __init__(
-        self, bucket: str, prefix: str, conn_id: str, poll_seconds: float = 2.0, remind_seconds: float = 300.0
+        self,
+        bucket: str,
+        prefix: str,
+        conn_id: str,
+        poll_seconds: float = 2.0,
+        remind_seconds: float = 300.0,
+        rest_seconds: float = 30.0,
     ) -> None:
         super().__init__()
         self.bucket, self.prefix, self.conn_id = bucket, prefix, conn_id
-        self.poll_seconds, self.remind_seconds = poll_seconds, remind_seconds
+        self.poll_seconds, self.remind_seconds, self.rest_seconds = poll_seconds, remind_seconds, rest_seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the path of this class and the arguments that make it again."""
-        names = ("bucket", "prefix", "conn_id", "poll_seconds", "remind_seconds")
+        names = ("bucket", "prefix", "conn_id", "poll_seconds", "remind_seconds", "rest_seconds")
         return f"{type(self).__module__}.{type(self).__qualname__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event with the number of objects waiting whenever some have arrived."""
-        client = None
+        client, watch, took = None, None, 0.0
         while True:
             try:
                 client = client or await sync_to_async(s3_client)(self.conn_id)
-                found = await asyncio.to_thread(list_objects, client, self.bucket, self.prefix)
-                if found and await self._is_news(found):
+                watch = watch or ArrivalWatch(self.remind_seconds, self.rest_seconds, await self._known())
+                began = time.monotonic()
+                found = await asyncio.to_thread(self._list, client)
+                took = time.monotonic() - began
+                if watch.is_news(found, began):
                     yield TriggerEvent({"bucket": self.bucket, "prefix": self.prefix, "objects": len(found)})
+                else:
+                    await self._keep(found, watch)
             except Exception as error:  # anything less than a watch that goes on would lose files
                 self.log.warning("listing s3://%s/%s failed, trying again: %s", self.bucket, self.prefix, error)
                 client = None
                 await asyncio.sleep(5 * self.poll_seconds)
-            await asyncio.sleep(self.poll_seconds)
+            await asyncio.sleep(max(self.poll_seconds, min(4 * took, LONGEST_PAUSE)))
 
-    async def _is_news(self, found: list[dict[str, Any]]) -> bool:
-        now = dt.datetime.now(dt.UTC)
-        newest = max(item["LastModified"] for item in found)
-        keys = sorted(item["Key"] for item in found if item["LastModified"] == newest)
-        seen = await self.asset_state_store.aget("watermark", None) or {}
-        since = dt.datetime.fromisoformat(seen["newest"]) if seen else dt.datetime.min.replace(tzinfo=dt.UTC)
-        fired = dt.datetime.fromisoformat(seen["fired"]) if seen else since
-        arrived = newest > since or (newest == since and not set(keys) <= set(seen["keys"]))
-        if not arrived and (now - fired).total_seconds() < self.remind_seconds:
-            return False
-        watermark = {"newest": max(newest, since).isoformat(), "keys": keys, "fired": now.isoformat()}
-        await self.asset_state_store.aset("watermark", watermark)
-        return True
+    def _list(self, client: Any) -> Listing:
+        items = list_objects(client, self.bucket, self.prefix)
+        return {item["Key"]: (item["Size"], item["LastModified"].timestamp(), item.get("ETag")) for item in items}
+
+    async def _known(self) -> str | None:
+        state: Any = self.asset_state_store
+        return (await state.aget("listing", None) or {}).get("digest")
+
+    async def _keep(self, found: Listing, watch: ArrivalWatch) -> None:
+        now = await asyncio.to_thread(digest, found)
+        if now != watch.known:
+            state: Any = self.asset_state_store
+            await state.aset("listing", {"digest": now, "objects": len(found)})
+            watch.known = now
 
 
 class ObjectsPresentTrigger(BaseTrigger):
