@@ -36,6 +36,7 @@ class ContractSet:
 def load_contracts(folder: str | Path) -> ContractSet:
     """Read every `*.odcs.yaml` below a folder. A broken one is reported and does not hide the others."""
     contracts: dict[str, Contract] = {}
+    tables: dict[str, Contract] = {}
     problems: list[Problem] = []
     for path in sorted(Path(folder).rglob(f"*{SUFFIX}")):
         try:
@@ -45,8 +46,14 @@ def load_contracts(folder: str | Path) -> ContractSet:
             continue
         first = contracts.setdefault(contract.name, contract)
         if first is not contract:
-            message = f"dataset {contract.name!r} is already described by {first.path}: give one of them another name"
+            message = f"dataset {contract.name!r} is already described by {first.path}; give one of them another name"
             problems.append(Problem(str(path), "schema[0].name", message))
+            continue
+        owner = tables.setdefault(contract.table, contract)
+        if owner is not contract:
+            del contracts[contract.name]
+            message = f"table {contract.table!r} is already that of {owner.path}; give one of them another physicalName"
+            problems.append(Problem(str(path), "schema[0].physicalName", message))
     return ContractSet(sorted(contracts.values(), key=lambda contract: contract.name), problems)
 
 

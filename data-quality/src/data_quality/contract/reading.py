@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -49,6 +51,13 @@ _ARGUMENTS = {
     "duplicateValues": ("properties",),
     "rowCount": (),
 }
+_ORDERED = (
+    ("minimum", "maximum"),
+    ("exclusiveMinimum", "exclusiveMaximum"),
+    ("minimum", "exclusiveMaximum"),
+    ("exclusiveMinimum", "maximum"),
+    ("minLength", "maxLength"),
+)
 _SEVERITIES = ("info", "warning", "error", "critical")
 _UNITS = {"s": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600, "d": 86400,
           "day": 86400, "w": 604800, "week": 604800}  # fmt: skip
@@ -181,6 +190,8 @@ class Reading:
                 join(where, "name"),
                 f"{column!r} can't be a column: no leading _ (the platform's own), 63 bytes at most",
             )
+        if entry.get("primaryKey") and entry.get("required") is False:
+            self.problem(join(where, "required"), f"{name!r} is part of the key, so it has to be there; write true")
         if logical not in OPTIONS:
             self.problem(join(where, "logicalType"), f"is {logical!r}; known: {', '.join(sorted(OPTIONS))}")
         if physical is not None:
@@ -203,23 +214,27 @@ class Reading:
                     join(where, "logicalTypeOptions.format"), f"{options['format']!r} is not checked here; use pattern"
                 )
         for bound in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"):
-            if bound in options:
+            if bound in options and logical in OPTIONS and bound in OPTIONS[logical]:
                 self._bound(options[bound], logical, join(where, f"logicalTypeOptions.{bound}"))
+        for low, high in _ORDERED:
+            self._check_order(options, logical, low, high, where)
         if "pattern" in options:
             self._pattern(str(options["pattern"]), join(where, "logicalTypeOptions.pattern"))
 
     def _bound(self, value: Any, logical: str, where: str) -> None:
         try:
-            if logical in ("integer", "number"):
-                Decimal(str(value))
-            elif logical == "date":
-                dt.date.fromisoformat(str(value))
-            elif logical == "timestamp":
-                dt.datetime.fromisoformat(str(value))
-            elif logical == "time":
-                dt.time.fromisoformat(str(value))
+            _comparable(value, logical)
         except (ValueError, InvalidOperation):
             self.problem(where, f"{value!r} is no {logical}")
+
+    def _check_order(self, options: dict[str, Any], logical: str, low: str, high: str, where: str) -> None:
+        """Report a lower bound above an upper one: no value could keep both."""
+        if options.get(low) is None or options.get(high) is None:
+            return
+        with suppress(ValueError, InvalidOperation, TypeError):  # told where the bounds are looked at themselves
+            if _comparable(options[low], logical) > _comparable(options[high], logical):
+                message = f"is {options[low]}, above {high}, which is {options[high]}: no value could keep both"
+                self.problem(join(where, f"logicalTypeOptions.{low}"), message)
 
     def _pattern(self, pattern: str, where: str) -> None:
         try:
@@ -311,6 +326,20 @@ class Reading:
             else:
                 return Freshness(columns[element], int(sla["value"] * seconds))
         return None
+
+
+def _comparable(value: Any, logical: str) -> Any:
+    """Return a bound as a value of the column's type.
+
+    Raises:
+        ValueError, InvalidOperation: it is none.
+    """
+    parse: dict[str, Callable[[str], Any]] = {
+        "date": dt.date.fromisoformat,
+        "timestamp": dt.datetime.fromisoformat,
+        "time": dt.time.fromisoformat,
+    }
+    return parse.get(logical, Decimal)(str(value))
 
 
 def _plain(value: Any) -> Any:

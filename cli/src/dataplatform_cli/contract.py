@@ -1,0 +1,152 @@
+"""`dp contract`: data contracts inferred from files, and checked."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from dataplatform_cli.command import Json, reported, settings_of_repository
+from dataplatform_cli.display import err, out
+from dataplatform_cli.errors import PlatformError
+
+if TYPE_CHECKING:
+    from data_quality.contract.lint import Finding
+    from pipelines.ingestion.inference import Inference
+
+app = typer.Typer(
+    help="Data contracts: infer one from files, check them, bring them into effect.", no_args_is_help=True
+)
+
+
+@app.command()
+@reported
+def infer(
+    files: Annotated[list[Path], typer.Argument(help="Sample files: CSV, JSON, NDJSON, Parquet.", show_default=False)],
+    domain: Annotated[str, typer.Option("--domain", "-d", help="Domain, the contract's folder.")],
+    dataset: Annotated[str, typer.Option("--dataset", "-n", help="Dataset: folder in the bucket, DAG, table.")],
+    key: Annotated[str | None, typer.Option(help="The key's columns, with commas between them.")] = None,
+    order_by: Annotated[str | None, typer.Option(help="Column by which the newer row of a key wins.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Team that answers for the data; the domain by default.")] = None,
+    email: Annotated[str | None, typer.Option(help="Its address.")] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=20, help="Percent of a column's values that may be dirt, rejected later.")
+    ] = 0.0,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Another file, or - to print it.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a contract that is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a contract that fits sample files, every guess explained: types, key, ranges, lists, personal data."""
+    from pipelines.ingestion.inference import infer as infer_contract
+    from pipelines.ingestion.model import FileRefused
+
+    for name, value in (("--domain", domain), ("--dataset", dataset)):
+        _check_name(name, value)
+    missing = [str(path) for path in files if not path.is_file()]
+    if missing:
+        raise PlatformError(f"there is no file {', '.join(missing)}", "give the paths of local files")
+    target = None if output == "-" else Path(output) if output else _place(domain, dataset)
+    if target is not None and target.exists() and not force:
+        raise PlatformError(f"{target} is there already", "--force overwrites it, --output - only shows the new one")
+    with err.status("reading") as status:
+        try:
+            found = infer_contract(
+                files,
+                domain=domain,
+                dataset=dataset,
+                key=tuple(filter(None, (key or "").split(","))),
+                order_by=order_by,
+                tolerance=tolerance / 100,
+                owner=owner,
+                owner_email=email,
+                progress=status.update,
+            )
+        except FileRefused as refused:
+            raise PlatformError(str(refused)) from refused
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(found.text, encoding="utf-8")
+    if as_json:
+        sys.stdout.write(json.dumps({"path": None if target is None else str(target), **found.to_dict()}) + "\n")
+        return
+    if target is None:
+        sys.stdout.write(found.text)
+    _print_inference(found, target)
+
+
+@app.command()
+@reported
+def lint(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders; all contracts where left out.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check contracts: every problem with its place and cure. Exit code 1 if one of them is an error."""
+    from data_quality.contract.lint import lint as lint_contracts
+
+    chosen = paths or [settings_of_repository().contracts]
+    missing = [str(path) for path in chosen if not path.exists()]
+    if missing:
+        raise PlatformError(f"there is no {', '.join(missing)}", "give contract files, or folders of them")
+    findings = lint_contracts(chosen)
+    errors = sum(finding.level == "error" for finding in findings)
+    if as_json:
+        sys.stdout.write(json.dumps({"ok": not errors, "findings": [item.to_dict() for item in findings]}) + "\n")
+    else:
+        _print_findings(findings, errors)
+    if errors:
+        raise typer.Exit(1)
+
+
+def _place(domain: str, dataset: str) -> Path:
+    return settings_of_repository().contracts / domain / f"{dataset}.odcs.yaml"
+
+
+def _check_name(option: str, value: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", value):
+        raise PlatformError(f"{option} {value!r} is no name", "lower-case letters, digits and _, 50 at most")
+
+
+def _print_inference(found: Inference, target: Path | None) -> None:
+    """Print the guesses. Where the contract itself is the output, they go to standard error."""
+    console = err if target is None else out
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("column", "type", "why"):
+        table.add_column(name, overflow="fold")
+    for column in found.columns:
+        flags = "".join((" key" if column.key_position else "", " pii" if column.personal else ""))
+        told = "; ".join(column.why)
+        doubt = f"\n[yellow]in doubt: {escape(column.guess.doubt)}[/]" if column.guess.doubt else ""
+        name = column.name if column.name == column.column else f"{column.name} → {column.column}"
+        table.add_row(escape(name), f"{column.guess.physical}[cyan]{flags}[/]", escape(told) + doubt)
+    console.print(table)
+    for note in found.notes:
+        console.print(f"- {note}", markup=False)
+    if found.rejected is None:
+        console.print("[yellow]- the files are too large to try the contract on all of their rows[/]")
+    elif found.rejected:
+        console.print(f"[yellow]- tried on the files: {found.rejected:,} rows would be rejected[/]")
+    else:
+        console.print("[green]- tried on the files: no row is rejected[/]")
+    if target is not None:
+        console.print(f"\nwrote {target}; look at it, then `dp contract lint {target}`", markup=False, soft_wrap=True)
+
+
+def _print_findings(findings: list[Finding], errors: int) -> None:
+    for finding in findings:
+        line = f":{finding.line}" if finding.line else ""
+        colour = "red" if finding.level == "error" else "yellow"
+        out.print(f"[{colour}]{finding.level}[/] ", end="")
+        where = f"{finding.where}: " if finding.where else ""
+        out.print(f"{finding.path}{line}: {where}{finding.message}", markup=False, soft_wrap=True)
+        if finding.suggestion:
+            out.print(f"        {finding.suggestion}", style="dim", markup=False, soft_wrap=True)
+    warnings = len(findings) - errors
+    out.print(f"{errors} errors, {warnings} warnings" if findings else "nothing to mend")
