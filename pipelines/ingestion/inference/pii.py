@@ -44,6 +44,6 @@ def by_values(connection: duckdb.DuckDBPyConnection) -> Personal | None:
     ).fetchone()
     seen, *matches = row or (0,)
     for (kind, _), count in zip(_VALUES, matches, strict=True):
-        if seen >= 3 and count >= _SHARE * seen:
+        if seen and count >= _SHARE * seen:
             return Personal(kind, f"personal data by its values ({100 * count // seen} % look like {kind})")
     return None
