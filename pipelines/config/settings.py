@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +24,18 @@ class Settings(BaseSettings):
     metadata_url: str = "http://127.0.0.1:8000"
     metadata_api_key: SecretStr = SecretStr("")
     superset_url: str = "http://127.0.0.1:8088"
+    airflow_url: str = "http://127.0.0.1:8080"
+
+    alert_webhook_url: SecretStr = SecretStr("")
+    alert_email_to: str = ""
+    alert_email_from: str = "data-platform@localhost"
+    alert_window_minutes: float = 60.0
+    alert_rejected_percent: float = 1.0
+    smtp_host: str = ""
+    smtp_port: int = 587
+    smtp_security: Literal["none", "starttls", "tls"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
 
     @property
     def contracts(self) -> Path:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-DAGS = {"build__curated", "check__warehouse", "ingest__sales", "maintain__lineage_spool"}
+DAGS = {"build__curated", "check__warehouse", "ingest__sales", "maintain__alerts", "maintain__lineage_spool"}
 
 
 def assets_that_start(dag: Any) -> list[str]:
@@ -33,7 +33,7 @@ def test_every_file_imports(dag_bag: DagBag) -> None:
 
 @pytest.mark.parametrize("dag_id", sorted(DAGS))
 def test_policy(dag_bag: DagBag, dag_id: str) -> None:
-    from pipelines.utils.alerts import on_task_failure
+    from pipelines.alerts import on_task_failure
 
     dag = dag_bag.dags[dag_id]
     assert dag.doc_md

@@ -209,8 +209,9 @@ def test_a_failure_for_good_is_told_with_owner_and_place(
     with dag:
         DataQualityCheckOperator(task_id="bad", checks=[{"name": "x"}], **default_args(owner="sales-analytics"))
     run(dag)
-    (told,) = [record.getMessage() for record in caplog.records if record.name == "pipelines.utils.alerts"]
-    assert f"task {dag.dag_id}.bad failed (owner sales-analytics): x: dataset is missing; log: http://" in told
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "pipelines.alerts"]
+    assert f"{dag.dag_id}.bad failed; reason: x: dataset is missing; owner: sales-analytics; run: " in told
+    assert "; log: http://" in told
 
 
 def test_only_what_is_asked_for_is_imported(airflow: StackSettings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from pipelines.utils.alerts import on_task_failure
+from pipelines.alerts import on_task_failure
 
 
 def default_args(**overrides: Any) -> dict[str, Any]:

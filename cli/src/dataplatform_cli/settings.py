@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -68,6 +68,17 @@ class StackSettings(BaseSettings):
     superset_admin_user: str = "admin"
     superset_admin_password: SecretStr = SecretStr("admin")
     superset_secret_key: SecretStr = SecretStr("")
+
+    alert_webhook_url: SecretStr = SecretStr("")
+    alert_email_to: str = ""
+    alert_email_from: str = "data-platform@localhost"
+    alert_window_minutes: float = 60.0
+    alert_rejected_percent: float = 1.0
+    smtp_host: str = ""
+    smtp_port: Port = 587
+    smtp_security: Literal["none", "starttls", "tls"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
 
     @cached_property
     def root(self) -> Path:

@@ -50,11 +50,11 @@ def write_env(root: Path, production: bool) -> Path:
 
 
 def _filled_in(line: str, production: bool) -> str:
-    name, is_setting, _ = line.partition("=")
+    name, is_setting, value = line.partition("=")
     if not is_setting or line.startswith("#"):
         return line
     if name in MACHINE_SECRETS:
         return f"{name}={MACHINE_SECRETS[name]()}"
-    if production and name.endswith("_PASSWORD"):
+    if production and name.endswith("_PASSWORD") and value:  # one without a default is somebody else's
         return f"{name}={secrets.token_urlsafe(18)}"
     return line

@@ -95,6 +95,17 @@ def pipeline_environment(settings: StackSettings) -> dict[str, str]:
         "METADATA_URL": settings.metadata_url,
         "METADATA_API_KEY": settings.metadata_api_key.get_secret_value(),
         "SUPERSET_URL": settings.superset_url,
+        "AIRFLOW_URL": settings.airflow_url,
+        "ALERT_WEBHOOK_URL": settings.alert_webhook_url.get_secret_value(),
+        "ALERT_EMAIL_TO": settings.alert_email_to,
+        "ALERT_EMAIL_FROM": settings.alert_email_from,
+        "ALERT_WINDOW_MINUTES": str(settings.alert_window_minutes),
+        "ALERT_REJECTED_PERCENT": str(settings.alert_rejected_percent),
+        "SMTP_HOST": settings.smtp_host,
+        "SMTP_PORT": str(settings.smtp_port),
+        "SMTP_SECURITY": settings.smtp_security,
+        "SMTP_USER": settings.smtp_user,
+        "SMTP_PASSWORD": settings.smtp_password.get_secret_value(),
     }
 
 
