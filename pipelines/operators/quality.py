@@ -128,7 +128,8 @@ class DataQualityCheckOperator(_CheckingOperator):
 
     Args:
         checks: Checks, or dictionaries with name, dataset, query and must_be (0 where left out), severity, description.
-        contracts: Folder of data contracts whose quality rules are checked on the schema staging.
+        contracts: Folder of data contracts whose quality rules are checked on the schema staging, and whose tables
+            are compared with the file ledger.
         folder: Folder of SQL checks.
         conn_id: Postgres connection of a role that reads the tables and writes audit.check_results.
 
@@ -155,7 +156,7 @@ class DataQualityCheckOperator(_CheckingOperator):
 
     def run_checks(self, dsn: str) -> list[CheckResult]:
         """Carry out the checks; those of a dataset that no file has come for yet are skipped."""
-        from data_quality.checks import CheckFileError, checks_from_contract, checks_from_sql_files
+        from data_quality.checks import CheckFileError, check_from_ledger, checks_from_contract, checks_from_sql_files
         from data_quality.contract import load_contracts
         from data_quality.runners.sql import run_checks, skip
 
@@ -163,7 +164,7 @@ class DataQualityCheckOperator(_CheckingOperator):
         checks = [_check(item) for item in self.checks]
         skipped: list[CheckResult] = []
         for contract in contracts:
-            asked = checks_from_contract(contract)
+            asked = [*checks_from_contract(contract), check_from_ledger(contract)]
             if _has_data(contract, dsn):
                 checks.extend(asked)
             else:

@@ -60,7 +60,7 @@ def test_the_build_gives_exact_figures(built: Run, query: Query) -> None:
     assert built.state == "success"
     assert built.asset_events == ["curated"]
     # Models, tests with the unit test, and the dashboard's exposure.
-    assert built.result("dbt_build") == {"success": 4, "pass": 17, "no-op": 1}
+    assert built.result("dbt_build") == {"success": 9, "pass": 46, "no-op": 1}
     assert query("SELECT * FROM curated.agg_revenue_daily ORDER BY sale_date", "reporter") == [
         (*day("2026-01-01"), 1, 1, Decimal("70.00"), Decimal("70.00")),
         (*day("2026-01-07"), 1, 2, Decimal("30.00"), Decimal("50.00")),
@@ -138,14 +138,14 @@ def test_good_data_passes_every_check(check: Callable[[], Run], query: Query, me
     done = check()
     # The sales are old, which is a warning.
     assert done.state == "success"
-    assert done.result("sql_checks") == {"passed": 8, "failed": 2}
+    assert done.result("sql_checks") == {"passed": 9, "failed": 2}
     assert done.result("great_expectations") == {"passed": 5}
     assert query(
         f"SELECT check_name, severity FROM audit.check_results WHERE run_id = '{done.lineage_id('sql_checks')}' "
         "AND status != 'passed' ORDER BY 1"
     ) == [("customer_id_mostly_known", "warn"), ("sales_freshness", "warn")]
     told = metadata.get(f"/runs/{done.lineage_id('sql_checks')}/dq_results", limit=100)
-    assert told["total"] == 10
+    assert told["total"] == 11
     # Nulls are 25 percent of the customers, and the sample of those rows shows no customer.
     (known,) = [item for item in told["items"] if item["check"] == "customer_id_mostly_known"]
     assert (known["measured"], known["expected"], known["severity"]) == (25, "< 20", "warn")

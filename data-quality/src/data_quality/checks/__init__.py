@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from data_quality.checks.declared import CheckFileError, checks_from_sql_files
 from data_quality.checks.from_contract import checks_from_contract
+from data_quality.checks.from_ledger import check_from_ledger
 from data_quality.checks.model import Check, CheckResult, Severity, Status, Threshold
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Severity",
     "Status",
     "Threshold",
+    "check_from_ledger",
     "checks_from_contract",
     "checks_from_sql_files",
 ]
