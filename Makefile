@@ -2,7 +2,7 @@
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 .PHONY: help setup install install-dev lock lock-check demo up stop restart status logs doctor clean \
-        format lint fix types check test test-unit test-e2e
+        format lint fix types check test test-unit test-e2e test-peers
 
 DP := .venv/bin/dp
 PYTEST := .venv/bin/python -m pytest
@@ -88,3 +88,6 @@ test-unit: ## only the tests that start no service
 test-e2e: install-dev ## only the end-to-end test
 	@scripts/install-browser.sh
 	@$(PYTEST) tests/e2e
+
+test-peers: install-dev ## the object store's and the core's tests against the real MinIO (built from source, once)
+	@scripts/test-peers.sh

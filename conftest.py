@@ -39,7 +39,8 @@ def stack_settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
     for folder in (home, *home.parents):  # the user who runs Postgres must be able to enter
         if folder.stat().st_uid == os.geteuid() and folder != folder.parent:
             folder.chmod(folder.stat().st_mode | 0o055)
-    ports = {f"{name}_port": unused_port() for name in ("postgres", "minio", "metadata", "airflow", "superset")}
+    services = ("postgres", "minio", "minio_console", "metadata", "airflow", "superset")
+    ports = {f"{name}_port": unused_port() for name in services}
     return StackSettings(dp_home=home, metadata_api_key="test-key", **ports)
 
 
@@ -91,8 +92,12 @@ def empty_database(admin_dsn: str, request: pytest.FixtureRequest) -> Iterator[s
 
 @pytest.fixture(scope="session")
 def s3(stack_settings: StackSettings) -> Iterator[StackSettings]:
-    """A real S3 server with the buckets raw, staging and curated; `s3.s3_endpoint` is its address."""
+    """A real S3 server with the buckets raw, staging and curated; `s3.s3_endpoint` is its address.
+
+    It is the one that the stack would run here: MinIO where one is on PATH (`make test-peers` puts one there).
+    """
     server = s3_server.locate(stack_settings)
+    assert server.kind == os.environ.get("DP_TEST_S3", server.kind)
     with (stack_settings.home / "s3.log").open("wb") as log:
         process = subprocess.Popen(server.command, stdout=log, stderr=log, env={**os.environ, **server.environment})
     try:

@@ -88,7 +88,8 @@ def server(
     free_port: Callable[[], int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Server]:
-    settings = StackSettings(dp_home=tmp_path_factory.mktemp("s3"), minio_port=free_port(), _env_file=None)  # type: ignore[call-arg]
+    ports = {"minio_port": free_port(), "minio_console_port": free_port()}
+    settings = StackSettings(dp_home=tmp_path_factory.mktemp("s3"), _env_file=None, **ports)  # type: ignore[call-arg, arg-type]
     extra = {"endpoint_url": settings.s3_endpoint, "region_name": "us-east-1",
              "config_kwargs": {"retries": {"max_attempts": 1}, "s3": {"addressing_style": "path"}}}  # fmt: skip
     connection = {"conn_type": "aws", "login": "minio", "password": "minio123", "extra": extra}
