@@ -15,10 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 PRODUCER = "https://github.com/OpenLineage/OpenLineage/tree/main/integration/dbt"
-LAYER_SCHEMA = "staging"
 
 
 class BuildError(Exception):
@@ -48,17 +45,6 @@ class NodeResult:
     def failed(self) -> bool:
         """Whether it broke, as opposed to being skipped because something before it did."""
         return self.status in ("error", "fail", "runtime error")
-
-
-def source_tables(project: Path) -> list[str]:
-    """Return the tables of the schema staging that the dbt project declares as sources, sorted."""
-    tables: set[str] = set()
-    for path in sorted((project / "models").rglob("*.yml")):
-        declared = yaml.safe_load(path.read_text()) or {}
-        for source in declared.get("sources", ()):
-            if source.get("schema", source["name"]) == LAYER_SCHEMA:
-                tables.update(table["name"] for table in source["tables"])
-    return sorted(tables)
 
 
 def run_dbt(

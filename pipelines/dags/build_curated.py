@@ -8,13 +8,13 @@ from airflow.sdk import dag
 from pipelines.assets import CURATED, staging_table
 from pipelines.config.settings import get_settings
 from pipelines.operators import DbtBuildOperator
-from pipelines.transformation import source_tables
+from pipelines.sources import read_tables
 from pipelines.utils.defaults import default_args
 
 
 @dag(
     dag_id="build__curated",
-    schedule=reduce(or_, [staging_table(table) for table in source_tables(get_settings().transformations)]),
+    schedule=reduce(or_, [staging_table(table) for table in read_tables(get_settings().transformations)]),
     # Builds replace the same tables: one at a time, and changes that come meanwhile are the next one's.
     max_active_runs=1,
     catchup=False,

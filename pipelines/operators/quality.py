@@ -247,18 +247,20 @@ def _check(item: Check | Mapping[str, Any]) -> Check:
 
 
 def _has_data(contract: Contract, dsn: str) -> bool:
-    """Whether a dataset's table is there, or was: a table that vanished is a matter for its checks."""
+    """Whether a dataset has rows, or had files: a table that vanished or was emptied is a matter for its checks."""
     import psycopg
+    from psycopg import sql
 
     with psycopg.connect(dsn) as connection:
 
-        def exists(schema: str, table: str) -> bool:
-            found = "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL"
-            return connection.execute(found, (schema, table)).fetchone() == (True,)
+        def is_true(query: sql.Composed | str, *values: str) -> bool:
+            return connection.execute(query, values).fetchone() == (True,)  # type: ignore[arg-type, unused-ignore]
 
-        if exists("staging", contract.table):
+        def exists(schema: str, table: str) -> bool:
+            return is_true("SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL", schema, table)
+
+        table = sql.Identifier("staging", contract.table)
+        if exists("staging", contract.table) and is_true(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table)):
             return True
-        loaded = "SELECT 1 FROM audit.file_ingestion_log WHERE dataset = %s AND status = 'succeeded' LIMIT 1"
-        return exists("audit", "file_ingestion_log") and (
-            connection.execute(loaded, (contract.name,)).fetchone() is not None
-        )
+        loaded = "SELECT EXISTS (SELECT FROM audit.file_ingestion_log WHERE dataset = %s AND status = 'succeeded')"
+        return exists("audit", "file_ingestion_log") and is_true(loaded, contract.name)

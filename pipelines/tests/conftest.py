@@ -44,6 +44,16 @@ BEGIN
 END $$
 """
 
+DROP_STAGING = """
+DO $$
+DECLARE relation record;
+BEGIN
+    FOR relation IN SELECT tablename FROM pg_tables WHERE schemaname = 'staging' LOOP
+        EXECUTE format('DROP TABLE staging.%I CASCADE', relation.tablename);
+    END LOOP;
+END $$
+"""
+
 
 class MetadataService:
     """The metadata service as a process that can be stopped and started again."""
@@ -114,9 +124,10 @@ def metadata(postgres: StackSettings) -> Iterator[MetadataService]:
 
 @pytest.fixture(scope="session")
 def contracts(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    """A folder with a copy of the shipped contract `sales`, for a test to put others beside."""
+    """A folder with copies of the shipped contracts, for a test to put others beside."""
     folder = tmp_path_factory.mktemp("contracts")
-    shutil.copy(repository / "data-quality" / "contracts" / "sales" / "sales.odcs.yaml", folder)
+    for path in (repository / "data-quality" / "contracts").rglob("*.odcs.yaml"):
+        shutil.copy(path, folder)
     return folder
 
 
@@ -269,14 +280,15 @@ def query(postgres: StackSettings) -> Callable[..., list[tuple[Any, ...]]]:
 
 @pytest.fixture(scope="module")
 def clean_warehouse(query: Callable[..., list[tuple[Any, ...]]], store: ObjectStore) -> Iterator[None]:
-    """No file of the dataset sales in the buckets and none of its tables in the warehouse, before and after."""
+    """No file of the dataset sales in the buckets and no table in the warehouse, before and after."""
 
     def clean() -> None:
         for bucket in ("raw", "staging"):
             for entry in list(store.list(bucket, "sales/")):
                 store.client.delete_object(Bucket=bucket, Key=entry.uri.split("/", 3)[3])
         query(DROP_MARTS, "transformer")
-        query("DROP TABLE IF EXISTS staging.sales, audit.rejected_rows, audit.file_ingestion_log CASCADE")
+        query(DROP_STAGING)
+        query("DROP TABLE IF EXISTS audit.rejected_rows, audit.file_ingestion_log, audit.contracts CASCADE")
 
     clean()
     yield

@@ -183,7 +183,7 @@ def test_quality_checks_stop_by_severity(
     }  # fmt: skip
     assert {done.task(label).try_number for label in done.states} == {1}
     assert done.result("warned") == {"failed": 1}
-    assert done.result("too_early") == {"skipped": 7}
+    assert set(done.result("too_early")) == {"skipped"}
 
     def message(task: str) -> str:
         return str(metadata.get(f"/runs/{done.lineage_id(task)}")["error_message"])

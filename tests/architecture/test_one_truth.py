@@ -11,6 +11,7 @@ import yaml
 from data_quality.contract import load_contracts
 from dataplatform_cli.settings import StackSettings
 from pipelines.ingestion.columns import postgres_type
+from pipelines.sources import FILE, dbt_sources
 
 DBT_TYPES = {"timestamp with time zone": "timestamptz"}
 
@@ -21,6 +22,12 @@ def dbt_nodes(repository: Path, kind: str) -> dict[str, dict[str, Any]]:
         for node in (yaml.safe_load(path.read_text()) or {}).get(kind, ()):
             nodes[node["name"]] = node
     return nodes
+
+
+def test_dbt_sources_are_made_of_the_contracts(repository: Path) -> None:
+    contracts = load_contracts(repository / "data-quality" / "contracts")
+    written = (repository / "transformations" / FILE).read_text()
+    assert written == dbt_sources(contracts), "`dp contract sync` writes them anew"
 
 
 def test_dbt_sources_have_the_columns_of_their_contracts(repository: Path) -> None:

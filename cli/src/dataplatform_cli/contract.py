@@ -1,4 +1,4 @@
-"""`dp contract`: data contracts inferred from files, and checked."""
+"""`dp contract`: data contracts inferred from files, checked, and brought into effect."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import psycopg
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -102,6 +103,52 @@ def lint(
     else:
         _print_findings(findings, errors)
     if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+@reported
+def sync(as_json: Json = False) -> None:
+    """Bring contracts into effect: dbt's sources, tables, catalog entries. Airflow does it by itself every few minutes.
+
+    Exit code 1 if a contract is broken or does not fit its table.
+    """
+    from data_lineage_hub_sdk.transport import client_from
+    from data_quality.contract import load_contracts
+    from pipelines.onboarding import metadata_declare
+    from pipelines.onboarding import sync as sync_contracts
+    from pipelines.sources import write_sources
+
+    settings = settings_of_repository()
+    contracts = load_contracts(settings.contracts)
+    for problem in contracts.problems:
+        err.print(f"error: {problem}", style="red", markup=False, soft_wrap=True)
+    # A file that can't be read must not take its source from the models that read it.
+    written = not contracts.problems and write_sources(contracts, settings.root / "transformations")
+    key = settings.metadata_api_key.get_secret_value()
+    try:
+        done = sync_contracts(
+            contracts,
+            settings.dsn("loader"),
+            warehouse_namespace=f"postgres://{settings.loopback}:{settings.postgres_port}",
+            emit=client_from(settings.metadata_url, key, str(settings.home / "lineage-spool")).emit,
+            declare=metadata_declare(settings.metadata_url, key),
+        )
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        told = "dbt's sources are up to date, but the warehouse" if not contracts.problems else "the warehouse"
+        raise PlatformError(f"{told} can't be reached: {reason}", "`dp up postgres metadata` starts it") from error
+    if as_json:
+        datasets = [{"dataset": item.dataset, "action": item.action, "message": item.message} for item in done]
+        sys.stdout.write(json.dumps({"datasets": datasets, "sources_written": written}) + "\n")
+    else:
+        for item in done:
+            colour = {"failed": "red", "unchanged": "dim", "waiting": "yellow"}.get(item.action, "green")
+            out.print(f"{item.dataset}: [{colour}]{item.action}[/]", end=" " if item.message else "\n")
+            if item.message:
+                out.print(item.message, markup=False, soft_wrap=True)
+        out.print("dbt's sources: " + ("written" if written else "as they were"))
+    if contracts.problems or any(item.action == "failed" for item in done):
         raise typer.Exit(1)
 
 

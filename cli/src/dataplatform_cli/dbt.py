@@ -11,8 +11,13 @@ from dataplatform_cli.stack.supervisor import clean_environment
 
 
 def run_dbt(settings: StackSettings, arguments: list[str]) -> int:
-    """Run dbt with the given arguments and return its exit code."""
-    project = str(settings.root / "transformations")
+    """Run dbt with the given arguments, its sources those of the contracts, and return its exit code."""
+    from data_quality.contract import load_contracts
+    from pipelines.sources import current_project
+
+    # Apart from what Airflow's builds leave, which the demo and lineage read.
+    work = settings.home / "dbt" / "by-hand"
+    project = str(current_project(load_contracts(settings.contracts), settings.root / "transformations", work))
     environment = {
         "WAREHOUSE_HOST": settings.loopback,
         "WAREHOUSE_PORT": str(settings.postgres_port),
@@ -21,9 +26,8 @@ def run_dbt(settings: StackSettings, arguments: list[str]) -> int:
         "SUPERSET_URL": settings.superset_url,
         "DBT_PROJECT_DIR": project,
         "DBT_PROFILES_DIR": project,
-        # Apart from what Airflow's builds leave, which the demo and lineage read.
-        "DBT_TARGET_PATH": str(settings.home / "dbt" / "by-hand"),
-        "DBT_LOG_PATH": str(settings.home / "dbt" / "by-hand"),
+        "DBT_TARGET_PATH": str(work),
+        "DBT_LOG_PATH": str(work),
     }
     command = [str(Path(sys.executable).parent / "dbt"), *arguments]
     return subprocess.run(command, env=clean_environment(environment), check=False).returncode

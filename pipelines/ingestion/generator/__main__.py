@@ -12,10 +12,12 @@ from pipelines.ingestion.generator.sample import write_sample
 
 def main() -> None:
     """Write the sample and say what was written."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.ingestion.generator", description="Write sample sales.")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.ingestion.generator", description="Write sample files of all datasets."
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files and manifest.json")
-    parser.add_argument("--days", type=int, default=90, help="days of sales (default 90)")
-    parser.add_argument("--seed", type=int, default=7, help="another seed, other sales (default 7)")
+    parser.add_argument("--days", type=int, default=90, help="days of sales and orders (default 90)")
+    parser.add_argument("--seed", type=int, default=7, help="another seed, other rows (default 7)")
     parser.add_argument("--end", type=dt.date.fromisoformat, help="last day, YYYY-MM-DD (default yesterday)")
     options = parser.parse_args()
     if options.days < 1:

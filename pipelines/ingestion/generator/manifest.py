@@ -14,6 +14,7 @@ class ExpectedFile:
     """A file's expected outcome, in the terms of `pipelines.ingestion.model.FileOutcome`."""
 
     name: str
+    dataset: str
     status: str = "succeeded"
     stage: str | None = None
     rows_read: int = 0
@@ -27,9 +28,10 @@ class ExpectedFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The files in the order in which they must be taken in, and the resulting table's totals.
+    """The files of all datasets, each dataset's in the order in which they must be taken in, and the tables' totals.
 
-    `totals` has `rows`, `customers`, `revenue` and `revenue_by_category` (money as decimal text).
+    `totals` is of the sales: `rows`, `customers`, `revenue` and `revenue_by_category` (money as decimal text).
+    `tables` has the number of rows of each dataset's table.
     """
 
     days: int
@@ -37,6 +39,11 @@ class Manifest:
     end: str
     files: list[ExpectedFile]
     totals: dict[str, Any]
+    tables: dict[str, int]
+
+    def of(self, dataset: str) -> list[ExpectedFile]:
+        """Return the files of a dataset."""
+        return [file for file in self.files if file.dataset == dataset]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON has it."""

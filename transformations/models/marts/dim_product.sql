@@ -27,9 +27,13 @@ totals as (
 select
     latest.product_id,
     latest.product_category,
+    products.name as product_name,
+    products.brand,
+    products.list_price,
     totals.first_sold_on,
     totals.last_sold_on,
     totals.sales,
     totals.average_price
 from latest
 inner join totals on latest.product_id = totals.product_id
+left join {{ ref('stg_sales__products') }} as products on latest.product_id = products.product_id

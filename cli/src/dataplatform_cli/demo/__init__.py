@@ -34,9 +34,8 @@ def run_demo(settings: StackSettings) -> dict[str, Any]:
         err.print("\n[bold]The files[/]")
         manifest = sample.ensure(settings)
         uploaded = sample.upload(settings, manifest)
-        err.print(
-            f"  {len(uploaded)} of {len(manifest.files)} sample files put into s3://raw/{sample.DATASET}/incoming/"
-        )
+        datasets = ", ".join(manifest.tables)
+        err.print(f"  {len(uploaded)} of {len(manifest.files)} sample files put into the bucket raw: {datasets}")
         follow.until_checked(settings, manifest)
         found = facts.gather(settings, manifest)
     except KeyboardInterrupt:

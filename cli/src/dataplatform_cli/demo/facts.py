@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from dataplatform_cli.demo.sample import ledger
@@ -47,6 +48,7 @@ def gather(settings: StackSettings, manifest: Manifest) -> dict[str, Any]:
         "models": models,
         "checks": checks,
         "lineage": lineage,
+        "tables": _table_sizes(settings, manifest),
         "dashboard_revenue": revenue,
         "addresses": _addresses(settings),
     }
@@ -54,7 +56,10 @@ def gather(settings: StackSettings, manifest: Manifest) -> dict[str, Any]:
 
 def _files(settings: StackSettings, manifest: Manifest) -> list[dict[str, Any]]:
     known = ledger(settings, manifest)
-    return [{"file": file.name, **known.get(file.name, {"status": "missing"})} for file in manifest.files]
+    return [
+        {"file": file.name, "dataset": file.dataset, **known.get(file.name, {"status": "missing"})}
+        for file in manifest.files
+    ]
 
 
 def _file_problems(files: list[dict[str, Any]], manifest: Manifest) -> list[str]:
@@ -140,9 +145,14 @@ def _total_problems(settings: StackSettings, manifest: Manifest, revenue: float)
     query = "SELECT count(*), coalesce(sum(total_amount), 0) FROM curated.fct_sales"
     with psycopg.connect(settings.dsn("reporter")) as connection:
         row = connection.execute(query).fetchone()
+    tables = _table_sizes(settings, manifest)
     rows, total = row or (0, Decimal(0))
     want_rows, want_total = manifest.totals["rows"], Decimal(str(manifest.totals["revenue"]))
-    problems = []
+    problems = [
+        f"staging.{table} has {size} rows instead of {manifest.tables[table]}"
+        for table, size in tables.items()
+        if size != manifest.tables[table]
+    ]
     if rows != want_rows:
         problems.append(f"curated.fct_sales has {rows} rows instead of {want_rows}")
     if total != want_total:
@@ -150,6 +160,17 @@ def _total_problems(settings: StackSettings, manifest: Manifest, revenue: float)
     if Decimal(str(revenue)) != want_total:
         problems.append(f"the dashboard shows a revenue of {revenue} instead of {want_total}")
     return problems
+
+
+def _table_sizes(settings: StackSettings, manifest: Manifest) -> dict[str, int]:
+    """Return how many rows the staging table of each dataset has."""
+    sizes = {}
+    with psycopg.connect(settings.dsn("loader")) as connection:
+        for table in manifest.tables:
+            query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("staging", table))
+            row = connection.execute(query).fetchone()
+            sizes[table] = int(row[0]) if row else 0
+    return sizes
 
 
 def _addresses(settings: StackSettings) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ import httpx
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from dataplatform_cli.airflow_api import AirflowClient
-from dataplatform_cli.demo.sample import DATASET, ledger
+from dataplatform_cli.demo.sample import ledger
 from dataplatform_cli.display import err
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
@@ -19,7 +19,8 @@ from dataplatform_cli.settings import StackSettings
 if TYPE_CHECKING:
     from pipelines.ingestion.generator import Manifest
 
-INGEST, BUILD, CHECK = f"ingest__{DATASET}", "build__curated", "check__warehouse"
+BUILD, CHECK = "build__curated", "check__warehouse"
+ALL_DAGS = "~"  # as Airflow's interface has it
 ACTIVE = ("queued", "running")
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 240.0
@@ -43,17 +44,17 @@ def until_checked(settings: StackSettings, manifest: Manifest) -> None:
     Raises:
         PlatformError: a run failed (with what its task said), or nothing has moved for too long.
     """
-    airflow = AirflowClient(settings)
+    follower = _Follower(settings, manifest)
     columns = (SpinnerColumn(), TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TextColumn("{task.fields[state]}"), TimeElapsedColumn(), console=err) as progress:
         bars = {
-            "ingest": progress.add_task(f"{INGEST}: files taken in", total=len(manifest.files), state=""),
+            "ingest": progress.add_task("ingest__*: files taken in", total=len(manifest.files), state=""),
             "build": progress.add_task(f"{BUILD}: dbt models", total=1, state=""),
             "check": progress.add_task(f"{CHECK}: checks", total=1, state=""),
         }
         before, moved = None, time.monotonic()
         while True:
-            state = _state(settings, airflow, manifest)
+            state = follower.look()
             progress.update(bars["ingest"], completed=state.files, state=state.ingest)
             progress.update(bars["build"], completed=int(state.build == "success"), state=state.build)
             progress.update(bars["check"], completed=int(state.check == "success"), state=state.check)
@@ -62,27 +63,74 @@ def until_checked(settings: StackSettings, manifest: Manifest) -> None:
             if state != before:
                 before, moved = state, time.monotonic()
             elif time.monotonic() - moved > PATIENCE_SECONDS:
-                raise PlatformError(_stuck(airflow, state), "`dp logs airflow` shows what Airflow is doing")
+                raise PlatformError(follower.stuck(state), "`dp logs airflow` shows what Airflow is doing")
             time.sleep(POLL_SECONDS)
 
 
-def _state(settings: StackSettings, airflow: AirflowClient, manifest: Manifest) -> State:
-    try:
-        files = len(ledger(settings, manifest))
-        runs = {dag_id: airflow.runs(dag_id) for dag_id in (INGEST, BUILD, CHECK)}
-        changed = _last_start(airflow, INGEST, runs[INGEST], "publish")
-        built = _last_start(airflow, BUILD, runs[BUILD], "dbt_build")
-    except httpx.TransportError:  # the api-server restarts now and then; the supervisor sees to it
-        return State(0, "", "", "", done=False)
-    quiet = not any(run["state"] in ACTIVE for found in runs.values() for run in found)
-    # A run that was started by a change carries a time after it.
-    build = _after(runs[BUILD], changed)
-    check = _after(runs[CHECK], built) if build == "success" else "waiting"
-    for dag_id, outcome in ((INGEST, _newest(runs[INGEST])), (BUILD, build), (CHECK, check)):
-        if outcome == "failed":
-            raise PlatformError(airflow.failure(dag_id, runs[dag_id][0]["dag_run_id"]), f"see {settings.airflow_url}")
-    done = quiet and files == len(manifest.files) and build == check == "success"
-    return State(files, _newest(runs[INGEST]), build, check, done)
+class _Follower:
+    """Reads from the ledger and from Airflow how far the sample is."""
+
+    def __init__(self, settings: StackSettings, manifest: Manifest) -> None:
+        self._settings, self._manifest = settings, manifest
+        self._airflow = AirflowClient(settings)
+        self._ingest = [f"ingest__{dataset}" for dataset in manifest.tables]
+        self._starts: dict[tuple[str, str], dt.datetime | None] = {}  # of runs that have ended
+
+    def look(self) -> State:
+        """Return how far the sample is now.
+
+        Raises:
+            PlatformError: a run failed.
+        """
+        wanted = [*self._ingest, BUILD, CHECK]
+        try:
+            files = len(ledger(self._settings, self._manifest))
+            runs: dict[str, list[dict[str, Any]]] = {dag_id: [] for dag_id in wanted}
+            for run in self._airflow.runs(ALL_DAGS, limit=200):
+                runs.get(run["dag_id"], []).append(run)
+            published = [self._last_start(runs[dag_id], "publish") for dag_id in self._ingest]
+            changed = max(filter(None, published), default=None)
+            built = self._last_start(runs[BUILD], "dbt_build")
+        except httpx.TransportError:  # the api-server restarts now and then; the supervisor sees to it
+            return State(0, "", "", "", done=False)
+        # A run that was started by a change carries a time after it.
+        build = _after(runs[BUILD], changed)
+        check = _after(runs[CHECK], built) if build == "success" else "waiting"
+        newest = {dag_id: _newest(runs[dag_id]) for dag_id in self._ingest}
+        for dag_id, outcome in (*newest.items(), (BUILD, build), (CHECK, check)):
+            if outcome == "failed":
+                reason = self._airflow.failure(dag_id, runs[dag_id][0]["dag_run_id"])
+                raise PlatformError(reason, f"see {self._settings.airflow_url}")
+        quiet = not any(run["state"] in ACTIVE for found in runs.values() for run in found)
+        done = quiet and files == len(self._manifest.files) and build == check == "success"
+        ingest = next((state for state in (*ACTIVE, "waiting") if state in newest.values()), "success")
+        return State(files, ingest, build, check, done)
+
+    def _last_start(self, runs: list[dict[str, Any]], task_id: str) -> dt.datetime | None:
+        """Return when the newest successful instance of a task was started."""
+        for run in runs:
+            known = (run["dag_id"], run["dag_run_id"])
+            start = self._starts[known] if known in self._starts else self._start(run, task_id)
+            if run["state"] not in ACTIVE:
+                self._starts[known] = start
+            if start:
+                return start
+        return None
+
+    def _start(self, run: dict[str, Any], task_id: str) -> dt.datetime | None:
+        for task in self._airflow.task_instances(run["dag_id"], run["dag_run_id"]):
+            if task["task_id"] == task_id and task["state"] == "success":
+                return dt.datetime.fromisoformat(task["start_date"])
+        return None
+
+    def stuck(self, state: State) -> str:
+        """Return what is known where nothing moves."""
+        told = f"nothing has moved for {PATIENCE_SECONDS:.0f} s: {state.files} files taken in, "
+        told += f"ingest {state.ingest}, build {state.build}, check {state.check}"
+        missing = sorted({*self._ingest, BUILD, CHECK} - self._airflow.dag_ids())
+        if missing:
+            told += f"; Airflow does not know or has paused {', '.join(missing)}"
+        return "\n".join([told, *self._airflow.import_errors()])
 
 
 def _newest(runs: list[dict[str, Any]]) -> str:
@@ -94,21 +142,3 @@ def _after(runs: list[dict[str, Any]], when: dt.datetime | None) -> str:
     if not runs or when is None or dt.datetime.fromisoformat(runs[0]["run_after"]) < when:
         return "waiting"
     return str(runs[0]["state"])
-
-
-def _last_start(airflow: AirflowClient, dag_id: str, runs: list[dict[str, Any]], task_id: str) -> dt.datetime | None:
-    """Return when the newest successful instance of a task was started."""
-    for run in runs:
-        for task in airflow.task_instances(dag_id, run["dag_run_id"]):
-            if task["task_id"] == task_id and task["state"] == "success":
-                return dt.datetime.fromisoformat(task["start_date"])
-    return None
-
-
-def _stuck(airflow: AirflowClient, state: State) -> str:
-    told = f"nothing has moved for {PATIENCE_SECONDS:.0f} s: {state.files} files taken in, "
-    told += f"ingest {state.ingest}, build {state.build}, check {state.check}"
-    missing = sorted({INGEST, BUILD, CHECK} - airflow.dag_ids())
-    if missing:
-        told += f"; Airflow does not know or has paused {', '.join(missing)}"
-    return "\n".join([told, *airflow.import_errors()])

@@ -13,12 +13,10 @@ from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack.s3 import client
 
 if TYPE_CHECKING:
-    from pipelines.ingestion.generator import Manifest
+    from pipelines.ingestion.generator import ExpectedFile, Manifest
 
-DATASET = "sales"
 BUCKET = "raw"
 DAYS, SEED = 90, 7
-INCOMING = f"{DATASET}/incoming/"
 
 
 def folder(settings: StackSettings) -> Path:
@@ -34,14 +32,19 @@ def ensure(settings: StackSettings) -> Manifest:
     from pipelines.ingestion.generator import Manifest, write_sample
 
     path = folder(settings) / "manifest.json"
-    if path.exists():
-        return Manifest.from_dict(json.loads(path.read_text()))
+    if path.exists() and "tables" in (found := json.loads(path.read_text())):  # an older sample is of sales alone
+        return Manifest.from_dict(found)
     return write_sample(folder(settings), days=DAYS, seed=SEED)
+
+
+def key(file: ExpectedFile) -> str:
+    """Return the address in the bucket to which a file is uploaded."""
+    return f"{file.dataset}/incoming/{file.name}"
 
 
 def ledger(settings: StackSettings, manifest: Manifest) -> dict[str, dict[str, Any]]:
     """Return the ledger's newest entry of each sample file, by file name; files it does not know are missing."""
-    paths = {f"s3://{BUCKET}/{INCOMING}{file.name}": file.name for file in manifest.files}
+    paths = {f"s3://{BUCKET}/{key(file)}": file.name for file in manifest.files}
     with psycopg.connect(settings.dsn("loader"), row_factory=dict_row) as connection:
         exists = connection.execute("SELECT to_regclass('audit.file_ingestion_log') IS NOT NULL AS yes").fetchone()
         if not exists or not exists["yes"]:
@@ -51,10 +54,10 @@ def ledger(settings: StackSettings, manifest: Manifest) -> dict[str, dict[str, A
             SELECT DISTINCT ON (path) path, status, stage, error, moved_to, rows_read, rows_rejected, rows_deduplicated,
                 rows_inserted, rows_updated, rows_unchanged
             FROM audit.file_ingestion_log
-            WHERE dataset = %s AND path = ANY(%s)
+            WHERE path = ANY(%s)
             ORDER BY path, id DESC
             """,
-            (DATASET, list(paths)),
+            (list(paths),),
         ).fetchall()
     return {paths[row["path"]]: row for row in rows}
 
@@ -63,8 +66,12 @@ def upload(settings: StackSettings, manifest: Manifest) -> list[str]:
     """Put the files that the ledger does not know into the bucket, in the manifest's order. Returns their names."""
     s3 = client(settings)
     known = ledger(settings, manifest).keys()
-    waiting = {item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET, Prefix=INCOMING).get("Contents", ())}
-    missing = [file.name for file in manifest.files if file.name not in known and INCOMING + file.name not in waiting]
-    for name in missing:
-        s3.upload_file(str(folder(settings) / name), BUCKET, INCOMING + name)
-    return missing
+    waiting = {
+        item["Key"]
+        for dataset in {file.dataset for file in manifest.files}
+        for item in s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{dataset}/incoming/").get("Contents", ())
+    }
+    missing = [file for file in manifest.files if file.name not in known and key(file) not in waiting]
+    for file in missing:
+        s3.upload_file(str(folder(settings) / file.name), BUCKET, key(file))
+    return [file.name for file in missing]
