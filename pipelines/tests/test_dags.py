@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-DAGS = {"build__curated", "check__warehouse", "ingest__sales", "maintain__alerts", "maintain__lineage_spool"}
+DATASETS = ("campaigns", "customers", "orders", "products", "sales")
+DAGS = {
+    "build__curated", "check__warehouse", *(f"ingest__{dataset}" for dataset in DATASETS),
+    "maintain__alerts", "maintain__contracts", "maintain__lineage_spool",
+}  # fmt: skip
 
 
 def assets_that_start(dag: Any) -> list[str]:
@@ -74,7 +78,9 @@ def test_a_change_of_staging_leads_to_a_build_and_a_build_to_checks(dag_bag: Dag
     def updates(dag_id: str, task_id: str) -> list[str]:
         return [asset.name for asset in dag_bag.dags[dag_id].get_task(task_id).outlets]
 
-    assert updates("ingest__sales", "publish") == ["staging.sales"] == starts("build__curated")
+    for dataset in DATASETS:
+        assert updates(f"ingest__{dataset}", "publish") == [f"staging.{dataset}"]
+    assert starts("build__curated") == [f"staging.{dataset}" for dataset in DATASETS]
     assert updates("build__curated", "dbt_build") == ["curated"] == starts("check__warehouse")
 
 
@@ -139,6 +145,7 @@ def test_another_contract_is_another_dag(airflow: StackSettings, contracts: Path
     added = contracts / "online_retail.odcs.yaml"
     shutil.copy(repository / "tests" / "e2e" / "contracts" / "retail" / added.name, added)
     try:
-        assert [dag.dag_id for dag in ingest_dags(contracts)] == ["ingest__online_retail", "ingest__sales"]
+        found = {dag.dag_id for dag in ingest_dags(contracts)}
+        assert found == {"ingest__online_retail", *(f"ingest__{dataset}" for dataset in DATASETS)}
     finally:
         added.unlink()
