@@ -1,7 +1,6 @@
 """DAGs made from declarations: one ingest DAG for every data contract.
 
-discover ─▶ batch[…] ( prepare ─▶ load ─┬▶ loading_failed   ) ─▶ publish
-                         └▶ validation_failed, processing_failed
+discover ─▶ batch[…] ( ingest ─▶ validation_failed, processing_failed, loading_failed ) ─▶ publish
 """
 
 from __future__ import annotations
@@ -10,16 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, dag, task, task_group
+from airflow.sdk import DAG, dag, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipelines.assets import arriving_files, staging_table
 from pipelines.operators.ingestion import (
     DiscoverFilesOperator,
-    LoadFilesOperator,
-    PrepareFilesOperator,
-    SettleFilesOperator,
+    FailedFilesOperator,
+    IngestFilesOperator,
 )
+from pipelines.utils.connections import WAREHOUSE_LOADER, warehouse_dsn
 from pipelines.utils.defaults import default_args
 
 if TYPE_CHECKING:
@@ -63,17 +62,18 @@ def ingest_dag(contract: Contract) -> DAG:
 
         @task_group(group_id="batch")
         def batch(files: Any) -> Any:
-            prepare = PrepareFilesOperator(task_id="prepare", files=files, **common)
-            load = LoadFilesOperator(task_id="load", files=prepare.output, pool="warehouse_load", **common)
-            for stage, source in (("validation", prepare), ("processing", prepare), ("loading", load)):
-                SettleFilesOperator(task_id=f"{stage}_failed", files=source.output, stage=stage, **common)
-            return load.output
+            ingest = IngestFilesOperator(task_id="ingest", files=files, pool="warehouse_load", **common)
+            for stage in ("validation", "processing", "loading"):
+                FailedFilesOperator(task_id=f"{stage}_failed", files=ingest.output, stage=stage)
+            return ingest.output
 
         # It runs whatever became of the batches: what one of them loaded is there, even where another failed.
         @task(outlets=[staging_table(contract.table)], trigger_rule="all_done")
         def publish(batches: Any) -> dict[str, int]:
-            """Tell what depends on the table that it changed, where it did."""
+            """Tell what depends on the table that it changed, where it did, and its owner of files that failed."""
             outcomes = list(_flattened(batches))
+            _report(contract, outcomes)
+            outcomes = [outcome for outcome in outcomes if outcome["status"] != "failed"]
             changed = sum(outcome["rows_inserted"] + outcome["rows_updated"] for outcome in outcomes)
             if not changed:
                 raise AirflowSkipException("the table is as it was")
@@ -82,6 +82,15 @@ def ingest_dag(contract: Contract) -> DAG:
         publish(batch.expand(files=discover.output))
 
     return ingest()
+
+
+def _report(contract: Contract, outcomes: list[dict[str, Any]]) -> None:
+    from pipelines.alerts import report_outcomes
+    from pipelines.ingestion.model import FileOutcome
+
+    run = get_current_context()["dag_run"]
+    told = [FileOutcome.from_dict(outcome) for outcome in outcomes]
+    report_outcomes(contract, told, run_id=run.run_id, dag_id=run.dag_id, dsn=warehouse_dsn(WAREHOUSE_LOADER))
 
 
 def _flattened(value: Any) -> Iterator[dict[str, Any]]:

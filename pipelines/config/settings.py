@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipelines.ingestion.model import Limits
+
 
 class Settings(BaseSettings):
     """Where the repository's parts are, and where the platform's own services answer."""
@@ -26,6 +28,10 @@ class Settings(BaseSettings):
     superset_url: str = "http://127.0.0.1:8088"
     airflow_url: str = "http://127.0.0.1:8080"
 
+    ingest_memory_mb: int = 3072
+    ingest_seconds: float = 3600.0
+    ingest_unpacked_gb: float = 64.0
+
     alert_webhook_url: SecretStr = SecretStr("")
     alert_email_to: str = ""
     alert_email_from: str = "data-platform@localhost"
@@ -36,6 +42,15 @@ class Settings(BaseSettings):
     smtp_security: Literal["none", "starttls", "tls"] = "starttls"
     smtp_user: str = ""
     smtp_password: SecretStr = SecretStr("")
+
+    @property
+    def reading_limits(self) -> Limits:
+        """How much reading one file may take."""
+        return Limits(
+            memory=self.ingest_memory_mb * 1024**2,
+            seconds=self.ingest_seconds,
+            unpacked_bytes=int(self.ingest_unpacked_gb * 1024**3),
+        )
 
     @property
     def contracts(self) -> Path:

@@ -1,108 +1,112 @@
-"""Cleaning: one statement made from the contract casts, tests and splits a file's rows, then the last of each key is
-kept and written as Parquet, sorted by key.
+"""Cleaning: one statement, made from the contract, that casts and tests every row of a relation of text.
 
-Data flow: text relation → `cleaned` (typed values, number of the first broken rule, 0 for none) → staged Parquet and
-rejects Parquet. The law of counts starts here: read = rejected + deduplicated + staged.
+It is an expression tree: `statement(...).sql(dialect=…)` writes it for an engine. It reads `records` (what a reader
+gives: `part, record, line, raw, problem, c0 … cN`) and gives for each record its typed columns, `_rescued`, and in
+`_rule` the number of the first rule it breaks, 0 for none, with `_part, _record, _line, _problem, _raw, _original` to
+tell of it. What is done with good and bad rows is `processing`'s.
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
-from pathlib import Path
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-import duckdb
+from sqlglot import exp
 
 from data_quality.contract import Column, Contract
-from pipelines.ingestion.columns import Test, is_text, literal, quoted, tests, value
+from pipelines.ingestion.columns import Test, is_text, tests, value
+from pipelines.ingestion.expressions import Expression, any_of, case, expression, name
 from pipelines.ingestion.model import FileRefused
-from pipelines.ingestion.readers import Source
 
 RESCUED = "_rescued"
-
-
-@dataclass
-class Cleaned:
-    """Rows by outcome before the warehouse has seen them."""
-
-    rows_read: int
-    rows_rejected: int
-    rows_staged: int
-    rejects_by_rule: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def rows_deduplicated(self) -> int:
-        """Good rows that a later row of the same key replaced."""
-        return self.rows_read - self.rows_rejected - self.rows_staged
+MAX_NEW_COLUMNS = 100  # that one file may add to a table; more are no columns but data
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
+    """A rule of the contract by which a row can be rejected; its number is its place in `rules`, from 1."""
+
     column: Column | None
     test: Test
 
     @property
     def name(self) -> str:
+        """The rule as counts name it: `column: rule`."""
         return f"{self.column.column if self.column else '*'}: {self.test.rule}"
 
 
-def clean(
-    source: Source, contract: Contract, connection: duckdb.DuckDBPyConnection, staged: Path, rejects: Path
-) -> Cleaned:
-    """Clean a file's rows and write the good ones to `staged` and the bad ones, with reasons, to `rejects`.
+def rules(contract: Contract) -> list[Rule]:
+    """Return all rules of a contract, in the order in which a row is tested."""
+    found = [Rule(None, Test("record", expression("problem IS NOT NULL"), ""))]
+    for column in contract.columns:
+        found += [Rule(column, test) for test in tests(column, _t(column), _v(column))]
+    broken = expression("contains(_rescued, :nul)", nul="\\u0000")
+    return [*found, Rule(None, Test("unknown columns", broken, "hold a NUL character", True))]
 
-    Raises:
-        FileRefused: required columns are missing, unknown ones forbidden, too many rows bad, a unique column is not.
+
+def _t(column: Column) -> Expression:
+    return name(f"t.{column.column}")
+
+
+def _v(column: Column) -> Expression:
+    return name(f"v.{column.column}")
+
+
+def statement(
+    contract: Contract, header: list[str], members: list[str] | None = None, *, may_hold_nul: bool = True
+) -> exp.Select:
+    """Return the cleaning statement for records with these fields.
+
+    Args:
+        contract: The contract.
+        header: The fields' names in the order of c0 … cN.
+        members: Expressions of the fields as JSON, where the format has types that text would lose.
+        may_hold_nul: Whether a text can hold the NUL character; if not, it is not looked for.
     """
-    positions = _match(source.header, contract)
-    unknown = [index for index in range(len(source.header)) if index not in positions.values()]
-    _check_columns(source, contract, positions, unknown)
-    rules = _rules(contract)
-    try:
-        source = _run(source, contract, positions, unknown, rules, connection)
-    except duckdb.OutOfMemoryException as error:
-        raise FileRefused("needs more memory than a reader may use", "processing") from error
-    except duckdb.Error as error:
-        raise FileRefused(f"can't be read to its end: {str(error).strip().splitlines()[0][:500]}") from error
-    broken = connection.execute("SELECT rule, count(*) FROM cleaned GROUP BY rule ORDER BY rule").fetchall()
-    by_rule = {rules[number - 1].name: count for number, count in broken if number}
-    read = sum(count for _, count in broken)
-    result = Cleaned(read, sum(by_rule.values()), 0, by_rule)
-    if result.rows_rejected:
-        _write_rejects(source, contract, positions, rules, connection, rejects)
-    _check_budget(result, contract)
-    _write_staged(contract, connection, staged)
-    row = connection.execute(f"SELECT count(*) FROM read_parquet({literal(staged)})").fetchone()
-    result.rows_staged = int(row[0]) if row else 0
-    _check_unique(contract, connection, staged)
-    return result
+    found = match(header, contract)
+    fixed = [name(column) for column in ("part", "record", "line", "raw", "problem")]
+    texts = [
+        exp.alias_(_text(column, found.get(column.name), contract), _t(column).this) for column in contract.columns
+    ]
+    rescued = exp.alias_(_rescue(header, set(found.values()), members, contract), RESCUED)
+    read = exp.select(*fixed, *texts, rescued).from_("records")
+    values = [exp.alias_(value(column, _t(column)), _v(column).this) for column in contract.columns]
+    cast = exp.select("*", *values).from_(read.subquery("read"))
+    numbered = list(enumerate(rules(contract), 1))
+    tried = [(number, rule) for number, rule in numbered if may_hold_nul or not rule.test.looks_for_nul]
+    rule = case([(rule.test.broken, number) for number, rule in tried], 0)
+    tested = exp.select("*", exp.alias_(rule, "rule")).from_(cast.subquery("typed"))
+    originals = [
+        (name("rule").isin(*[number for number, rule in numbered if rule.column is column]), _t(column))
+        for column in contract.columns
+    ]
+    told = [
+        exp.alias_(expression("CASE WHEN rule > 0 THEN raw END"), "_raw"),
+        exp.alias_(case(originals, exp.null()), "_original"),
+    ]
+    columns = [exp.alias_(_v(column), column.column, quoted=True) for column in contract.columns]
+    kept = [exp.alias_(name(column), f"_{column}") for column in ("part", "record", "line", "problem", "rule")]
+    return exp.select(*kept, *told, *columns, name(RESCUED)).from_(tested.subquery("tested"))
 
 
-def _run(
-    source: Source,
-    contract: Contract,
-    positions: dict[str, int],
-    unknown: list[int],
-    rules: list[_Rule],
-    connection: duckdb.DuckDBPyConnection,
-) -> Source:
-    """Run the cleaning statement, a second time by the careful reader if the fast one met a ragged record."""
-    try:
-        connection.execute(_statement(source, contract, positions, unknown, rules))
-    except duckdb.InvalidInputException:
-        if source.careful is None:
-            raise
-        source = source.careful()
-        connection.execute(_statement(source, contract, positions, unknown, rules))
-    return source
+def keys(contract: Contract, header: list[str]) -> exp.Select:
+    """Return the statement that gives `_part` and the key columns of records with these fields, untested."""
+    found = match(header, contract)
+    columns = [column for column in contract.columns if column.primary_key]
+    texts = [exp.alias_(_text(column, found.get(column.name), contract), _t(column).this) for column in columns]
+    read = exp.select(name("part"), *texts).from_("records")
+    values = [exp.alias_(value(column, _t(column)), column.column, quoted=True) for column in columns]
+    return exp.select(exp.alias_(name("part"), "_part"), *values).from_(read.subquery("read"))
 
 
-def _match(header: list[str], contract: Contract) -> dict[str, int]:
+def match(header: list[str], contract: Contract) -> dict[str, int]:
     """Return which field holds which column: the same name, else the only one that differs in case alone."""
-    exact = {name: index for index, name in enumerate(header)}
+    exact = {field: index for index, field in enumerate(header)}
     folded: dict[str, list[int]] = {}
-    for index, name in enumerate(header):
-        folded.setdefault(name.strip().casefold(), []).append(index)
+    for index, field in enumerate(header):
+        folded.setdefault(field.strip().casefold(), []).append(index)
     found: dict[str, int] = {}
     for column in contract.columns:
         if column.name in exact:
@@ -112,167 +116,80 @@ def _match(header: list[str], contract: Contract) -> dict[str, int]:
     return found
 
 
-def _check_columns(source: Source, contract: Contract, positions: dict[str, int], unknown: list[int]) -> None:
-    missing = [column.name for column in contract.columns if column.required and column.name not in positions]
-    if missing and source.header:
-        names = [source.header[index] for index in unknown]
+def unknown(header: list[str], contract: Contract) -> list[str]:
+    """Return the fields that are no column of the contract."""
+    known = set(match(header, contract).values())
+    return [field for index, field in enumerate(header) if index not in known]
+
+
+def check_columns(header: list[str], contract: Contract) -> None:
+    """Compare a file's fields with the contract.
+
+    Raises:
+        FileRefused: required columns are missing, or there are unknown ones and the contract forbids them.
+    """
+    found, strange = match(header, contract), unknown(header, contract)
+    missing = [column.name for column in contract.columns if column.required and column.name not in found]
+    if missing and header:
         near = [
-            f"{name} (perhaps {close[0]!r})" if (close := difflib.get_close_matches(name, names, 1)) else name
-            for name in missing
+            f"{field} (perhaps {close[0]!r})" if (close := difflib.get_close_matches(field, strange, 1)) else field
+            for field in missing
         ]
         raise FileRefused(f"lacks the required column{'s' * (len(missing) > 1)} {', '.join(near)}")
-    if unknown and contract.ingest.columns == "freeze":
-        names = [repr(source.header[index]) for index in unknown]
-        raise FileRefused(f"has columns its contract does not know: {', '.join(names)}; columns: freeze forbids them")
+    if strange and contract.ingest.columns == "freeze":
+        names = ", ".join(map(repr, strange))
+        raise FileRefused(f"has columns its contract does not know: {names}; columns: freeze forbids them")
 
 
-def _rules(contract: Contract) -> list[_Rule]:
-    rules = [_Rule(None, Test("record", "problem IS NOT NULL", ""))]
-    for column in contract.columns:
-        rules += [
-            _Rule(column, test) for test in tests(column, quoted(f"t.{column.column}"), quoted(f"v.{column.column}"))
-        ]
-    rules.append(_Rule(None, Test("unknown columns", f"contains({RESCUED}, '\\u0000')", "hold a NUL character")))
-    return rules
+def evolved(contract: Contract, names: Iterable[str]) -> Contract:
+    """Return the contract with further columns of text, for the fields of these names.
+
+    Raises:
+        FileRefused: they are too many to be columns.
+    """
+    taken = {column.column for column in contract.columns}
+    added: list[Column] = []
+    for field in names:
+        stem = re.sub(r"[^a-z0-9_]+", "_", field.strip().lower()).strip("_")[:50] or "column"
+        stem = f"c_{stem}" if stem[0].isdigit() else stem
+        free = (stem, *(f"{stem}_{number}" for number in range(2, len(taken) + 3)))
+        column = next(candidate for candidate in free if candidate not in taken)
+        taken.add(column)
+        added.append(Column(field, column, "string", description="Added by a file; its contract does not know it."))
+    if len(added) > MAX_NEW_COLUMNS:
+        raise FileRefused(f"has {len(added)} unknown columns, more than the {MAX_NEW_COLUMNS} a file may add")
+    return replace(contract, columns=(*contract.columns, *added))
 
 
-def _text(column: Column, position: int | None, contract: Contract) -> str:
+def _text(column: Column, position: int | None, contract: Contract) -> Expression:
     """Return the expression of a column's text: null words are NULL, blanks around anything but text don't count."""
     if position is None:
-        return "NULL::VARCHAR"
-    text = f"c{position}"
+        return expression("CAST(NULL AS TEXT)")
+    text: Expression = exp.column(f"c{position}")
     if not is_text(column):
-        text = f"trim({text})"
-    for word in contract.ingest.csv.null_words:
-        text = f"nullif({text}, {literal(word)})"
+        text = expression("trim(:text)", text=text)
+    text = _without_null_words(text, contract)
     if contract.ingest.csv.decimal != "." and column.logical_type in ("integer", "number"):
-        text = f"replace({text}, {literal(contract.ingest.csv.decimal)}, '.')"
+        text = expression("replace(:text, :mark, '.')", text=text, mark=contract.ingest.csv.decimal)
     return text
 
 
-def _statement(
-    source: Source, contract: Contract, positions: dict[str, int], unknown: list[int], rules: list[_Rule]
-) -> str:
-    """Return the cleaning statement: text → null words → values → first broken rule, in one streaming pass."""
-    texts, values, results = [], [], []
-    for column in contract.columns:
-        t, v = quoted(f"t.{column.column}"), quoted(f"v.{column.column}")
-        texts.append(f"{_text(column, positions.get(column.name), contract)} AS {t}")
-        values.append(f"{value(column, t)} AS {v}")
-        results.append(f"{v} AS {quoted(column.column)}")
-    cases = " ".join(f"WHEN {rule.test.broken} THEN {number}" for number, rule in enumerate(rules, 1))
-    originals = ", ".join(quoted(f"t.{column.column}") for column in contract.columns)
-    return (
-        f"CREATE OR REPLACE TEMP TABLE cleaned AS SELECT record, line, CASE WHEN rule > 0 THEN raw END AS raw, rule, "
-        f"problem, CASE WHEN rule > 0 THEN [{originals}] END AS original, {', '.join(results)}, {RESCUED} "
-        f"FROM (SELECT *, (CASE {cases} ELSE 0 END)::USMALLINT AS rule "
-        f"FROM (SELECT *, {', '.join(values)} "
-        f"FROM (SELECT record, line, raw, problem, {', '.join(texts)}, "
-        f"{_rescue(source, contract, unknown)} AS {RESCUED} "
-        f"FROM ({source.sql}))))"
-    )
+def _without_null_words(text: Expression, contract: Contract) -> Expression:
+    for word in contract.ingest.csv.null_words:
+        text = expression("nullif(:text, :word)", text=text, word=word)
+    return text
 
 
-def _rescue(source: Source, contract: Contract, unknown: list[int]) -> str:
-    if not unknown or contract.ingest.columns != "rescue":
-        return "NULL::VARCHAR"
-    names = [literal(source.header[index] or f"column {index + 1}") for index in unknown]
-    values = [source.members[index] if source.members else f"c{index}" for index in unknown]
-    members = ", ".join(f"{name}, {value}" for name, value in zip(names, values, strict=True))
-    some = " OR ".join(f"c{index} IS NOT NULL" for index in unknown)
+def _rescue(header: list[str], known: set[int], members: list[str] | None, contract: Contract) -> Expression:
+    strange = [index for index in range(len(header)) if index not in known]
+    if not strange or contract.ingest.columns != "rescue":
+        return expression("CAST(NULL AS TEXT)")
+    fields = [_without_null_words(exp.column(f"c{index}"), contract) for index in strange]
+    arguments: list[Expression] = []
+    for index, field in zip(strange, fields, strict=True):
+        text = expression(members[index]) if members else field
+        arguments += [exp.Literal.string(header[index] or f"column {index + 1}"), text]
+    some = any_of([expression(":field IS NOT NULL", field=field) for field in fields])
+    merged = exp.func("json_merge_patch", exp.Literal.string("{}"), exp.func("json_object", *arguments))
     # Merging into an empty object drops the members that are null.
-    return f"CASE WHEN {some} THEN json_merge_patch('{{}}', json_object({members}))::VARCHAR END"
-
-
-def _write_rejects(
-    source: Source,
-    contract: Contract,
-    positions: dict[str, int],
-    rules: list[_Rule],
-    connection: duckdb.DuckDBPyConnection,
-    target: Path,
-) -> None:
-    index = {column.column: number for number, column in enumerate(contract.columns, 1)}
-    columns, names, messages = [], [], []
-    for number, rule in enumerate(rules, 1):
-        names.append(f"WHEN {number} THEN {literal(rule.test.rule)}")
-        if rule.column is None:
-            messages.append(f"WHEN {number} THEN coalesce(problem, {literal('unknown columns ' + rule.test.message)})")
-            continue
-        columns.append(f"WHEN {number} THEN {literal(rule.column.column)}")
-        said = f"{literal(rule.column.column)} || ' ' || "
-        if rule.test.rule != "required":
-            said += f"coalesce(chr(39) || left(original[{index[rule.column.column]}], 100) || chr(39) || ' ', '') || "
-        messages.append(f"WHEN {number} THEN {said}{literal(rule.test.message)}")
-    raw, lookup = "bad.raw", ""
-    if source.raw_lines:
-        raw, lookup = (
-            "coalesce(bad.raw, lines.raw)",
-            f"LEFT JOIN ({source.raw_lines}) AS lines ON lines.line = bad.line",
-        )
-    case = "CASE rule {} END"
-    column = case.format(" ".join(columns))
-    connection.execute(
-        f"COPY (SELECT record, bad.line AS line, {column} AS column_name, "
-        f"{case.format(' '.join(names))} AS rule, {case.format(' '.join(messages))} AS message, "
-        f"replace({raw}, chr(0), chr(65533)) AS raw "
-        f"FROM (SELECT * FROM cleaned WHERE rule > 0) AS bad {lookup} ORDER BY record) "
-        f"TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)"
-    )
-
-
-def _check_budget(result: Cleaned, contract: Contract) -> None:
-    budget = contract.ingest.rejects
-    if result.rows_rejected > budget.max_rows:
-        allowed = f"{budget.max_rows:,} rows"
-    elif result.rows_rejected * 100 > budget.max_percent * result.rows_read:
-        allowed = f"{budget.max_percent:g} percent"
-    else:
-        return
-    worst = ", ".join(
-        f"{name} {count:,}" for name, count in sorted(result.rejects_by_rule.items(), key=lambda item: -item[1])[:5]
-    )
-    rows = f"{result.rows_rejected:,} bad rows of {result.rows_read:,}"
-    raise BudgetExceeded(f"has {rows}, more than the {allowed} its contract allows ({worst})", result)
-
-
-class BudgetExceeded(FileRefused):
-    """More rows are bad than the contract allows; carries the counts, which the ledger keeps."""
-
-    def __init__(self, message: str, result: Cleaned) -> None:
-        super().__init__(message)
-        self.result = result
-
-
-def _write_staged(contract: Contract, connection: duckdb.DuckDBPyConnection, target: Path) -> None:
-    names = ", ".join([*(quoted(column.column) for column in contract.columns), RESCUED])
-    keys = ", ".join(quoted(name) for name in contract.key)
-    rest, order = "", "record"
-    if keys:
-        # Only keys that repeat are ranked: a window over all rows took twice as long.
-        newest = f"{quoted(contract.ingest.order_by)} DESC NULLS LAST, " if contract.ingest.order_by else ""
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE replaced AS SELECT record FROM (SELECT * FROM cleaned WHERE rule = 0) "
-            f"SEMI JOIN (SELECT {keys} FROM cleaned WHERE rule = 0 GROUP BY {keys} HAVING count(*) > 1) USING ({keys}) "
-            f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {newest}record DESC) > 1"
-        )
-        rest, order = "ANTI JOIN replaced USING (record)", keys
-    connection.execute(
-        f"COPY (SELECT {names} FROM cleaned {rest} WHERE rule = 0 ORDER BY {order}) "
-        f"TO {literal(target)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000)"
-    )
-
-
-def _check_unique(contract: Contract, connection: duckdb.DuckDBPyConnection, staged: Path) -> None:
-    for column in contract.columns:
-        if not column.unique or contract.key == (column.column,):
-            continue
-        name = quoted(column.column)
-        query = (
-            f"SELECT {name}, count(*) FROM read_parquet({literal(staged)}) WHERE {name} IS NOT NULL "
-            "GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC LIMIT 1"
-        )
-        row = connection.execute(query).fetchone()
-        if row:
-            shown = "" if column.is_pii else f" (for example {row[0]!r}, {row[1]} times)"
-            raise FileRefused(f"repeats values in column {column.column}, which is unique{shown}")
+    return case([(some, exp.cast(merged, "TEXT"))], exp.null())

@@ -1,7 +1,7 @@
 """Types: how a contract's column is called in DuckDB and Postgres, and how text becomes a value of it.
 
 No fuzzy casting: '2026-02-30', '17.5' for an integer and 'NaN' are refused, '17850.0' is the integer 17850.
-Expressions here are DuckDB SQL over a text expression `t`.
+Expressions are trees (pipelines.ingestion.expressions) over a column's text `t` and its value `v`, of no engine's own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from sqlglot import exp
+
 from data_quality.contract import Column
+from pipelines.ingestion.expressions import Expression, expression
 
 INTEGER = r"[+-]?[0-9]+(\.0*)?"
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -85,8 +88,9 @@ class Test:
     """A rule of a column: the condition under which a row breaks it, and what to say then."""
 
     rule: str
-    broken: str
+    broken: Expression
     message: str
+    looks_for_nul: bool = False
 
 
 def is_text(column: Column) -> bool:
@@ -94,80 +98,97 @@ def is_text(column: Column) -> bool:
     return column.logical_type == "string"
 
 
-def value(column: Column, t: str) -> str:
+def value(column: Column, t: Expression) -> Expression:
     """Return the expression that makes the column's value of text `t`, NULL where that can't be done."""
     kind, target = column.logical_type, duckdb_type(column)
-    if kind == "string" or kind in ("object", "array"):
+    if kind in ("string", "object", "array"):
         return t
     if kind == "boolean":
-        return f"CASE WHEN lower({t}) IN {_list(_TRUE)} THEN true WHEN lower({t}) IN {_list(_FALSE)} THEN false END"
+        template = f"CASE WHEN lower(:t) IN {_TRUE} THEN true WHEN lower(:t) IN {_FALSE} THEN false END"
+        return expression(template, t=t)
     if column.format and kind in ("date", "timestamp"):
-        parsed = f"try_strptime({t}, {literal(strptime_format(column.format))})"
+        parsed = expression("try_strptime(:t, :form)", t=t, form=strptime_format(column.format))
         if kind == "timestamp" and target == "TIMESTAMPTZ":
-            parsed = f"timezone({literal(column.default_timezone)}, {parsed}::TIMESTAMP)"
-        return f"TRY_CAST({parsed} AS {target})"
+            parsed = expression("timezone(:zone, CAST(:p AS TIMESTAMP))", zone=column.default_timezone, p=parsed)
+        return expression(f"TRY_CAST(:p AS {target})", p=parsed)
     if kind == "date":
-        return f"TRY_CAST(left({t}, 10) AS DATE)"
+        return expression("TRY_CAST(left(:t, 10) AS DATE)", t=t)
     if kind == "timestamp":
         return _timestamp(column, t, target)
-    return f"TRY_CAST({t} AS {target})"
+    return expression(f"TRY_CAST(:t AS {target})", t=t)
 
 
-def _timestamp(column: Column, t: str, target: str) -> str:
+def _timestamp(column: Column, t: Expression, target: str) -> Expression:
     """A time with an offset is that instant; one without is local time of the contract's zone."""
-    zone, offset = literal(column.default_timezone), f"regexp_matches({t}, {literal(_OFFSET + '$')})"
-    local, instant = f"TRY_CAST({t} AS TIMESTAMP)", f"TRY_CAST({t} AS TIMESTAMPTZ)"
-    # A date's own "-05" must not look like an offset.
-    offset = f"(length({t}) > 16 AND {offset})"
+    local, instant = "TRY_CAST(:t AS TIMESTAMP)", "TRY_CAST(:t AS TIMESTAMPTZ)"
     if target == "TIMESTAMPTZ":
-        return f"CASE WHEN {offset} THEN {instant} ELSE timezone({zone}, {local}) END"
-    return f"CASE WHEN {offset} THEN timezone({zone}, {instant}) ELSE {local} END"
+        local = f"timezone(:zone, {local})"
+    else:
+        instant = f"timezone(:zone, {instant})"
+    # A date's own "-05" must not look like an offset.
+    template = (
+        f"CASE WHEN :t LIKE '%Z' THEN {instant} "
+        f"WHEN length(:t) > 16 AND regexp_matches(:t, :offset) THEN {instant} ELSE {local} END"
+    )
+    return expression(template, t=t, zone=column.default_timezone, offset=_OFFSET + "$")
 
 
-def tests(column: Column, t: str, v: str) -> list[Test]:
+def tests(column: Column, t: Expression, v: Expression) -> list[Test]:
     """Return the rules of a column in the order they are tried, over its text `t` and its value `v`."""
-    found = [Test("required", f"{t} IS NULL", "is missing")] if column.required else []
+    found = (
+        [Test("required", expression(":t IS NULL", t=t), "is missing")] if column.required or column.primary_key else []
+    )
     return [*found, *_type_tests(column, t, v), *_bounds(column, v), *_text_tests(column, t), *_accepted(column, v)]
 
 
-def _type_tests(column: Column, t: str, v: str) -> list[Test]:
-    kind, target = column.logical_type, duckdb_type(column)
+def _type_tests(column: Column, t: Expression, v: Expression) -> list[Test]:
+    kind = column.logical_type
     if kind == "string":
-        return [Test("type", f"contains({t}, chr(0))", "holds a NUL character")]
+        return [Test("type", expression("contains(:t, chr(0))", t=t), "holds a NUL character", True)]
     if kind in ("object", "array"):
-        return [Test("type", f"{t} IS NOT NULL AND (NOT json_valid({t}) OR contains({t}, '\\u0000'))", "is no JSON")]
+        template = "CASE WHEN :t IS NULL THEN false ELSE NOT json_valid(:t) OR contains(:t, :nul) END"
+        return [Test("type", expression(template, t=t, nul="\\u0000"), "is no JSON")]
     name = f"is no {kind}" + (f" of format {column.format}" if column.format else "")
-    if kind == "boolean" or column.format:
-        if column.format:
-            form = literal(strptime_format(column.format))
-            return [
-                Test(
-                    "type",
-                    f"{t} IS NOT NULL AND ({v} IS NULL OR strftime(try_strptime({t}, {form}), {form}) <> {t})",
-                    name,
-                )
-            ]
-        return [Test("type", f"{t} IS NOT NULL AND {v} IS NULL", name)]
+    if column.format:
+        template = "CASE WHEN :t IS NULL THEN false WHEN :v IS NULL THEN true ELSE {} END"
+        again = "strftime(try_strptime(:t, :form), :form) <> :t"
+        broken = expression(template.format(again), t=t, v=v, form=strptime_format(column.format))
+        return [Test("type", broken, name)]
+    if kind == "boolean":
+        return [Test("type", expression(":t IS NOT NULL AND :v IS NULL", t=t, v=v), name)]
     form = {"integer": INTEGER, "number": NUMBER, "date": DATE, "timestamp": TIMESTAMP, "time": TIME}[kind]
-    shape = f"regexp_full_match({t}, {literal(form)})"
     if kind not in ("integer", "number"):
-        return [Test("type", f"{t} IS NOT NULL AND ({v} IS NULL OR NOT {shape})", name)]
-    found = [
-        Test("type", f"NOT {shape}", name),
-        Test("range", f"{t} IS NOT NULL AND {v} IS NULL", f"does not fit into {postgres_type(column)}"),
-    ]
+        # A date that prints as its text has no odd spelling to look for: the pattern costs more than the cast.
+        plain = "length(:t) = 10 AND CAST(:v AS TEXT) = :t" if kind == "date" else "false"
+        template = (
+            f"CASE WHEN :t IS NULL OR ({plain}) THEN false "
+            "WHEN :v IS NULL THEN true ELSE NOT regexp_full_match(:t, :form) END"
+        )
+        return [Test("type", expression(template, t=t, v=v, form=form), name)]
+    return _number_tests(column, t, v, form, name)
+
+
+def _number_tests(column: Column, t: Expression, v: Expression, form: str, name: str) -> list[Test]:
+    target, misfit = duckdb_type(column), f"does not fit into {postgres_type(column)}"
+    plain = "false" if target in ("DOUBLE", "FLOAT") else "CAST(:v AS TEXT) = :t"
+    odd = f"CASE WHEN :t IS NULL OR {plain} THEN false ELSE {{}} END"
+    found = [Test("type", expression(odd.format("NOT regexp_full_match(:t, :form)"), t=t, v=v, form=form), name)]
+    found.append(Test("range", expression(":t IS NOT NULL AND :v IS NULL", t=t, v=v), misfit))
     if target in ("DOUBLE", "FLOAT"):
-        return [*found, Test("range", f"NOT isfinite({v})", f"does not fit into {postgres_type(column)}")]
+        return [*found, Test("range", expression("NOT isfinite(:v)", v=v), misfit)]
     scale = re.search(r",\s*(\d+)\)", target)
-    if kind == "number" and scale:
+    if column.logical_type == "number" and scale:
         # Floating point leaves 53.97000000000001 where 53.97 was meant: noise below 1e-12 is not a lost decimal.
-        long = f"(contains(lower({t}), 'e') OR (contains({t}, '.') AND length({t}) - strpos({t}, '.') > {scale[1]}))"
-        lost = f"abs(TRY_CAST({t} AS DOUBLE) - {v}::DOUBLE) > 1e-12 * greatest(1, abs({v}::DOUBLE))"
-        found.append(Test("scale", f"{long} AND {lost}", f"has more than {scale[1]} decimals"))
+        lost = (
+            "(contains(lower(:t), 'e') OR (contains(:t, '.') AND length(:t) - strpos(:t, '.') > :scale)) AND "
+            "abs(TRY_CAST(:t AS DOUBLE) - CAST(:v AS DOUBLE)) > 1e-12 * greatest(1, abs(CAST(:v AS DOUBLE)))"
+        )
+        broken = expression(odd.format(lost), t=t, v=v, scale=int(scale[1]))
+        found.append(Test("scale", broken, f"has more than {scale[1]} decimals"))
     return found
 
 
-def _bounds(column: Column, v: str) -> list[Test]:
+def _bounds(column: Column, v: Expression) -> list[Test]:
     found = []
     for rule, bound, operator, words in (
         ("minimum", column.minimum, "<", "is below the minimum"),
@@ -176,48 +197,50 @@ def _bounds(column: Column, v: str) -> list[Test]:
         ("exclusiveMaximum", column.exclusive_maximum, ">=", "is not below"),
     ):
         if bound is not None:
-            found.append(Test(rule, f"{v} {operator} {_bound(column, bound)}", f"{words} {bound}"))
+            broken = expression(f":v {operator} :bound", v=v, bound=_bound(column, bound))
+            found.append(Test(rule, broken, f"{words} {bound}"))
     if column.multiple_of is not None:
-        found.append(Test("multipleOf", f"{v} % {column.multiple_of} <> 0", f"is no multiple of {column.multiple_of}"))
+        broken = expression(":v % :step <> 0", v=v, step=expression(str(Decimal(str(column.multiple_of)))))
+        found.append(Test("multipleOf", broken, f"is no multiple of {column.multiple_of}"))
     return found
 
 
-def _bound(column: Column, bound: Any) -> str:
+def _bound(column: Column, bound: Any) -> Expression:
     if column.logical_type in ("integer", "number"):
-        return str(Decimal(str(bound)))
-    return f"{literal(bound)}::{duckdb_type(column)}"
+        return expression(f"{Decimal(str(bound)):f}")
+    return expression(f"CAST(:bound AS {duckdb_type(column)})", bound=str(bound))
 
 
-def _text_tests(column: Column, t: str) -> list[Test]:
+def _text_tests(column: Column, t: Expression) -> list[Test]:
     if column.logical_type != "string":
         return []
     found = []
     limit = re.match(r"(?:var)?char\((\d+)\)", column.physical_type or "")
     lengths = [length for length in (column.max_length, int(limit[1]) if limit else None) if length is not None]
     if lengths:
-        found.append(Test("maxLength", f"length({t}) > {min(lengths)}", f"is longer than {min(lengths)} characters"))
+        most = min(lengths)
+        broken = expression("length(:t) > :most", t=t, most=most)
+        found.append(Test("maxLength", broken, f"is longer than {most} characters"))
     if column.min_length:
-        found.append(
-            Test("minLength", f"length({t}) < {column.min_length}", f"is shorter than {column.min_length} characters")
-        )
+        broken = expression("length(:t) < :least", t=t, least=column.min_length)
+        found.append(Test("minLength", broken, f"is shorter than {column.min_length} characters"))
     if column.pattern:
-        found.append(
-            Test("pattern", f"NOT regexp_matches({t}, {literal(column.pattern)})", f"does not match {column.pattern}")
-        )
+        broken = expression("NOT regexp_matches(:t, :form)", t=t, form=column.pattern)
+        found.append(Test("pattern", broken, f"does not match {column.pattern}"))
     if column.format or column.physical_type == "uuid":
         name = column.format or "uuid"
-        form = {"email": EMAIL, "uuid": UUID}[name]
-        found.append(Test("format", f"NOT regexp_full_match({t}, {literal(form)})", f"is no {name}"))
+        broken = expression("NOT regexp_full_match(:t, :form)", t=t, form={"email": EMAIL, "uuid": UUID}[name])
+        found.append(Test("format", broken, f"is no {name}"))
     return found
 
 
-def _accepted(column: Column, v: str) -> list[Test]:
+def _accepted(column: Column, v: Expression) -> list[Test]:
     if not column.accepted:
         return []
     target = duckdb_type(column)
-    values = ", ".join(f"{literal(item)}::{target}" for item in column.accepted)
+    known = [expression(f"CAST(:item AS {target})", item=str(item)) for item in column.accepted]
     words = ", ".join(str(item) for item in column.accepted[:12]) + (", …" if len(column.accepted) > 12 else "")
-    return [Test("accepted", f"{v} NOT IN ({values})", f"is not one of {words}")]
+    return [Test("accepted", exp.not_(v.isin(*known)), f"is not one of {words}")]
 
 
 def strptime_format(jdk: str) -> str:
@@ -227,7 +250,3 @@ def strptime_format(jdk: str) -> str:
         lambda found: found[1] if found[1] is not None else _JDK.get(found[2], found[2]),
         jdk,
     )
-
-
-def _list(values: tuple[str, ...]) -> str:
-    return "(" + ", ".join(literal(item) for item in values) + ")"

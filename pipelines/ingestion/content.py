@@ -9,14 +9,14 @@ import codecs
 import gzip
 import hashlib
 import re
+import shutil
 import zlib
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from pipelines.ingestion.model import FileRefused
+from pipelines.ingestion.model import FileRefused, Limits
 
 Kind = Literal["csv", "json", "ndjson", "parquet", "empty"]
 
@@ -52,18 +52,6 @@ class Content:
     compression: str | None
     encoding: str
     head: str = ""
-    carriage_returns: int = 0
-    line_feeds: int = 0
-    pairs: int = 0
-    quotes: bool = False
-    blank_lines: bool = False
-    delimiters: Counter[str] = field(default_factory=Counter)
-    closed: bool = True
-
-    @property
-    def lines(self) -> int:
-        """How many lines there are, a last one without its end counted too."""
-        return self.line_feeds + (not self.closed)
 
 
 def sha256(path: Path) -> str:
@@ -72,28 +60,24 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inspect(
-    path: Path, work: Path, encoding: str | None, quote: str, delimiters: tuple[str, ...], max_bytes: int
-) -> Content:
+def inspect(path: Path, work: Path, encoding: str | None, limits: Limits) -> Content:
     """Find out what a file is and make it plain.
 
     Args:
         path: The file as it came.
         work: Folder for the unpacked copy.
         encoding: The contract's encoding, None to find it out.
-        quote: The quote character to look for.
-        delimiters: The delimiters to count.
-        max_bytes: The most a packed file may unpack to.
+        limits: How much a packed file may unpack to.
 
     Raises:
-        FileRefused: it is no data, broken, or not in its encoding.
+        FileRefused: it is no data, broken, unpacks to too much, or is not in its encoding.
     """
     with path.open("rb") as file:
         compression = _compression(file.read(4))
     plain = path
     if compression:
         plain = work / "unpacked"
-        _unpack(path, plain, compression, max_bytes)
+        _unpack(path, plain, compression, limits)
     with plain.open("rb") as file:
         head = file.read(_HEAD)
     if head[:4] == b"PAR1":
@@ -102,7 +86,7 @@ def inspect(
     found, bom = _encoding(head, encoding)
     text = plain if (found, bom) == ("utf-8", 0) else work / "text"
     content = Content(text, "empty", compression, found)
-    _transcode(plain, content, bom, quote.encode(), delimiters)
+    _transcode(plain, content, bom)
     content.kind = _kind(content)
     return content
 
@@ -113,14 +97,15 @@ def _compression(magic: bytes) -> str | None:
     return "zstd" if magic == b"\x28\xb5\x2f\xfd" else None
 
 
-def _unpack(path: Path, target: Path, compression: str, max_bytes: int) -> None:
+def _unpack(path: Path, target: Path, compression: str, limits: Limits) -> None:
+    most = limits.unpacked(path.stat().st_size, shutil.disk_usage(target.parent).free)
     size = 0
     try:
         with _opened(path, compression) as source, target.open("wb") as out:
             while chunk := source.read(CHUNK):
                 size += len(chunk)
-                if size > max_bytes:
-                    raise FileRefused(f"unpacks to more than {max_bytes:,} bytes")
+                if size > most:
+                    raise FileRefused(f"unpacks to more than {most:,} bytes, the most that is taken of such a file")
                 out.write(chunk)
     except EOFError as error:
         raise FileRefused(f"the {compression} stream is cut short") from error
@@ -185,33 +170,21 @@ def _chunks(path: Path, encoding: str, bom: int) -> Iterator[bytes]:
             yield chunk if encoding == "utf-8" else text.encode()
 
 
-def _transcode(plain: Path, content: Content, bom: int, quote: bytes, delimiters: tuple[str, ...]) -> None:
-    """Check and measure the text, and write it as UTF-8 unless it is that already."""
+def _transcode(plain: Path, content: Content, bom: int) -> None:
+    """Check the text, and write it as UTF-8 unless it is that already."""
     out = None if content.path == plain else content.path.open("wb")
-    head, last = b"", b"\n"
+    head = b""
     try:
         for chunk in _chunks(plain, content.encoding, bom):
             if out:
                 out.write(chunk)
             if len(head) < _HEAD:
                 head += chunk[: _HEAD - len(head)]
-            joined = last + chunk
-            content.line_feeds += chunk.count(b"\n")
-            returns = chunk.count(b"\r")
-            if returns or last == b"\r":
-                content.carriage_returns += returns
-                content.pairs += joined.count(b"\r\n")
-            content.quotes = content.quotes or quote in chunk
-            content.blank_lines = content.blank_lines or b"\n\n" in joined or b"\n\r" in joined
-            for delimiter in delimiters:
-                content.delimiters[delimiter] += chunk.count(delimiter.encode())
             if b"\0" in chunk:
                 raise FileRefused("is binary data: it holds NUL bytes")
-            last = chunk[-1:]
     finally:
         if out:
             out.close()
-    content.closed = last == b"\n"
     content.head = head.decode("utf-8", "ignore")
 
 

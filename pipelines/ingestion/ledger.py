@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from data_quality.contract import Contract
 from pipelines.ingestion.model import Counts, FileOutcome, SourceFile
 
 MAX_REJECTED_ROWS = 1000  # kept in the table for each file; the Parquet of rejects has them all
+MAX_RAW = 10_000  # characters of a rejected row that are kept in the table
 
 _DDL = """
 CREATE TABLE IF NOT EXISTS audit.file_ingestion_log (
@@ -45,6 +48,7 @@ CREATE TABLE IF NOT EXISTS audit.file_ingestion_log (
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     moved_to text,
+    replay_of bigint REFERENCES audit.file_ingestion_log (id),
     CONSTRAINT failed_says_why CHECK ((status = 'failed') = (stage IS NOT NULL AND error IS NOT NULL)),
     CONSTRAINT rows_add_up CHECK (status <> 'succeeded' OR rows_read =
         rows_rejected + rows_deduplicated + rows_inserted + rows_updated + rows_unchanged)
@@ -69,13 +73,19 @@ CREATE TABLE IF NOT EXISTS audit.rejected_rows (
 CREATE INDEX IF NOT EXISTS rejected_rows_file ON audit.rejected_rows (file_id);
 """
 
+_UPGRADE = """
+ALTER TABLE audit.file_ingestion_log
+    ADD COLUMN IF NOT EXISTS replay_of bigint REFERENCES audit.file_ingestion_log (id)
+"""
+
 _RECORD = """
 INSERT INTO audit.file_ingestion_log AS log (id, dataset, path, content_hash, contract_version, status, stage, error,
     rows_read, rows_rejected, rows_deduplicated, rows_inserted, rows_updated, rows_unchanged, rejects_by_rule,
-    rejects_uri, run_id, source_size, source_modified, started_at)
+    rejects_uri, run_id, source_size, source_modified, started_at, replay_of)
 VALUES (%(id)s, %(dataset)s, %(path)s, %(content_hash)s, %(contract_version)s, %(status)s, %(stage)s, %(error)s,
     %(rows_read)s, %(rows_rejected)s, %(rows_deduplicated)s, %(rows_inserted)s, %(rows_updated)s, %(rows_unchanged)s,
-    %(rejects_by_rule)s, %(rejects_uri)s, %(run_id)s, %(size)s, %(modified)s, %(started_at)s)
+    %(rejects_by_rule)s, %(rejects_uri)s, %(run_id)s, %(size)s, %(modified)s, %(started_at)s,
+    %(replay_of)s)
 ON CONFLICT (dataset, content_hash, path, (status = 'duplicate')) DO UPDATE SET
     contract_version = excluded.contract_version, status = excluded.status, stage = excluded.stage,
     error = excluded.error, rows_read = excluded.rows_read, rows_rejected = excluded.rows_rejected,
@@ -89,6 +99,10 @@ RETURNING log.id
 """
 
 Connection = psycopg.Connection[Any]
+
+
+class LoadedMeanwhile(Exception):
+    """Another process has loaded a content while this one was reading it."""
 
 
 @dataclass(frozen=True)
@@ -121,32 +135,42 @@ def ensure_schemas(connection: Connection) -> None:
 
 
 def ensure_ledger(connection: Connection) -> None:
-    """Make the ledger's tables unless they are there."""
-    row = connection.execute("SELECT to_regclass('audit.rejected_rows') IS NOT NULL").fetchone()
+    """Make the ledger's tables unless they are there, and the columns that came later; one process at a time."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_attribute WHERE attname = 'replay_of'"
+        " AND attrelid = to_regclass('audit.file_ingestion_log'))"
+    ).fetchone()
     if row and not row[0]:
-        connection.execute(_DDL)
+        with connection.transaction():
+            lock(connection, "ddl")
+            ensure_schemas(connection)
+            connection.execute(_DDL)
+            connection.execute(_UPGRADE)
 
 
-def ensure_schema(connection: Connection, contract: Any) -> None:
-    """Make schemas, ledger and the dataset's table in a transaction of their own, one process at a time."""
+def ensure_schema(connection: Connection, contract: Contract) -> None:
+    """Make the ledger and the dataset's table unless they are there; one process at a time.
+
+    Raises:
+        TableMismatch: the table is not as the contract says.
+    """
     from pipelines.ingestion.warehouse import ensure_table
 
+    ensure_ledger(connection)
     with connection.transaction():
         lock(connection, "ddl")
-        ensure_schemas(connection)
-        ensure_ledger(connection)
         ensure_table(connection, contract)
 
 
-def find_succeeded(connection: Connection, dataset: str, content_hash: str) -> Entry | None:
-    """Return the entry of a content that is loaded already."""
-    row = connection.execute(
-        "SELECT id, path, source_modified, rows_read, rows_rejected, rows_deduplicated, rows_inserted, rows_updated,"
-        " rows_unchanged FROM audit.file_ingestion_log"
-        " WHERE dataset = %s AND content_hash = %s AND status = 'succeeded'",
-        [dataset, content_hash],
-    ).fetchone()
-    return None if row is None else Entry(row[0], row[1], row[2], Counts(*row[3:]))
+def find_succeeded(connection: Connection, dataset: str, hashes: Iterable[str]) -> dict[str, Entry]:
+    """Return the entries of those contents that are loaded already, by their hashes."""
+    rows = connection.execute(
+        "SELECT content_hash, id, path, source_modified, rows_read, rows_rejected, rows_deduplicated, rows_inserted,"
+        " rows_updated, rows_unchanged FROM audit.file_ingestion_log"
+        " WHERE dataset = %s AND content_hash = ANY(%s) AND status = 'succeeded'",
+        [dataset, list(hashes)],
+    ).fetchall()
+    return {row[0]: Entry(row[1], row[2], row[3], Counts(*row[4:])) for row in rows}
 
 
 def find_delivery(connection: Connection, source: SourceFile) -> FileOutcome | None:
@@ -169,61 +193,95 @@ def find_delivery(connection: Connection, source: SourceFile) -> FileOutcome | N
     return FileOutcome(source.uri, source.dataset, size=source.size, modified=source.modified, **found)
 
 
-def new_id(connection: Connection, outcome: FileOutcome) -> int:
-    """Return the id that the outcome's row has, or will have."""
-    row = connection.execute(
-        "SELECT coalesce((SELECT id FROM audit.file_ingestion_log WHERE dataset = %(dataset)s"
-        " AND content_hash = %(content_hash)s AND path = %(path)s AND (status = 'duplicate') = %(duplicate)s),"
-        " nextval(pg_get_serial_sequence('audit.file_ingestion_log', 'id')))",
-        {
-            "dataset": outcome.dataset,
-            "content_hash": outcome.content_hash,
-            "path": outcome.path,
-            "duplicate": outcome.status == "duplicate",
-        },
-    ).fetchone()
-    if row is None:
-        raise AssertionError("the ledger gave no id")
-    return int(row[0])
+def new_ids(connection: Connection, outcomes: Sequence[FileOutcome]) -> list[int]:
+    """Return the ids that the outcomes' rows have, or will have."""
+    rows = connection.execute(
+        "SELECT coalesce((SELECT id FROM audit.file_ingestion_log AS log WHERE log.dataset = o.dataset"
+        " AND log.content_hash = o.content_hash AND log.path = o.path AND (log.status = 'duplicate') = o.duplicate),"
+        " nextval(pg_get_serial_sequence('audit.file_ingestion_log', 'id')))"
+        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::boolean[])"
+        " WITH ORDINALITY AS o (dataset, content_hash, path, duplicate, place) ORDER BY place",
+        [
+            [outcome.dataset for outcome in outcomes],
+            [outcome.content_hash for outcome in outcomes],
+            [outcome.path for outcome in outcomes],
+            [outcome.status == "duplicate" for outcome in outcomes],
+        ],
+    ).fetchall()
+    return [int(row[0]) for row in rows]
 
 
-def record(connection: Connection, entry_id: int, outcome: FileOutcome, run_id: str, rejects: Path | None) -> None:
-    """Write an outcome's row, and its first rejected rows from their Parquet."""
+def record(
+    connection: Connection,
+    outcomes: Sequence[FileOutcome],
+    run_id: str,
+    *,
+    ids: Sequence[int] | None = None,
+    rejects: Mapping[int, Path] | None = None,
+) -> None:
+    """Write outcomes' rows, and the first rejected rows of each from their Parquet.
+
+    Args:
+        connection: In the transaction that loads the files.
+        outcomes: What became of the files.
+        run_id: The run that did it.
+        ids: The rows' ids from `new_ids`, for rows of data refer to them.
+        rejects: Parquet of rejected rows, by place in `outcomes`.
+    """
+    for outcome in outcomes:
+        if outcome.status == "succeeded":
+            outcome.counts.check()
+    ids = ids or new_ids(connection, outcomes)
+    written: list[int | None] = []
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            _RECORD,
+            [_values(outcome, entry, run_id) for outcome, entry in zip(outcomes, ids, strict=True)],
+            returning=True,
+        )
+        while True:
+            row = cursor.fetchone()
+            written.append(row[0] if row else None)  # None: somebody else loaded it in between; theirs stands
+            if not cursor.nextset():
+                break
+    connection.execute(
+        "DELETE FROM audit.rejected_rows WHERE file_id = ANY(%s)", [[entry for entry in written if entry is not None]]
+    )
+    for place, path in (rejects or {}).items():
+        if (entry := written[place]) is not None:
+            _record_rejects(connection, entry, outcomes[place], path)
+
+
+def _values(outcome: FileOutcome, entry_id: int, run_id: str) -> dict[str, Any]:
     from psycopg.types.json import Jsonb
 
-    if outcome.status == "succeeded":
-        outcome.counts.check()
     values = outcome.to_dict() | {"id": entry_id, "run_id": run_id, "rejects_by_rule": Jsonb(outcome.rejects_by_rule)}
-    values |= {"started_at": outcome.started_at or None, "modified": outcome.modified or None}
-    row = connection.execute(_RECORD, values).fetchone()
-    if row is None:  # somebody else loaded it in between; theirs stands
-        return
-    connection.execute("DELETE FROM audit.rejected_rows WHERE file_id = %s", [row[0]])
-    if rejects is not None:
-        _record_rejects(connection, row[0], outcome, rejects)
+    return values | {"started_at": outcome.started_at or None, "modified": outcome.modified or None}
 
 
 def _record_rejects(connection: Connection, entry_id: int, outcome: FileOutcome, rejects: Path) -> None:
-    from pipelines.ingestion.engine import engine
+    import pyarrow.parquet as pq
 
-    with engine() as reader:
-        rows = reader.execute(
-            "SELECT record, line, column_name, rule, message, left(raw, 10000) FROM read_parquet(?)"
-            " ORDER BY record LIMIT ?",
-            [str(rejects), MAX_REJECTED_ROWS],
-        ).fetchall()
+    names = ["record", "line", "column_name", "rule", "message", "raw"]
+    batch = next(pq.ParquetFile(rejects).iter_batches(MAX_REJECTED_ROWS, columns=names), None)
     statement = (
         "COPY audit.rejected_rows (file_id, dataset, path, record, line, column_name, rule, message, raw) FROM STDIN"
     )
     with connection.cursor().copy(statement) as copy:
-        for row in rows:
-            copy.write_row((entry_id, outcome.dataset, outcome.path, *row))
+        for row in batch.to_pylist() if batch else ():
+            row["raw"] = None if row["raw"] is None else row["raw"][:MAX_RAW]
+            copy.write_row((entry_id, outcome.dataset, outcome.path, *(row[name] for name in names)))
 
 
-def record_move(connection: Connection, outcome: FileOutcome, moved_to: str) -> None:
-    """Note where a file lies now."""
-    connection.execute(
-        "UPDATE audit.file_ingestion_log SET moved_to = %s"
-        " WHERE dataset = %s AND content_hash = %s AND path = %s AND (status = 'duplicate') = %s",
-        [moved_to, outcome.dataset, outcome.content_hash, outcome.path, outcome.status == "duplicate"],
-    )
+def record_moves(connection: Connection, outcomes: Sequence[FileOutcome]) -> None:
+    """Note where files, and their rejected rows, lie now."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE audit.file_ingestion_log SET moved_to = %s, rejects_uri = %s"
+            " WHERE dataset = %s AND content_hash = %s AND path = %s AND (status = 'duplicate') = %s",
+            [
+                (outcome.moved_to, outcome.rejects_uri, outcome.dataset, outcome.content_hash, outcome.path,
+                 outcome.status == "duplicate")
+                for outcome in outcomes
+            ],
+        )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 Stage = Literal["validation", "processing", "loading"]
 
@@ -16,6 +16,32 @@ class FileRefused(Exception):
     def __init__(self, message: str, stage: Stage = "validation") -> None:
         super().__init__(message)
         self.stage: Stage = stage
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a reader may take for one file, since a file may be broken, huge or hostile.
+
+    Attributes:
+        memory: Bytes of memory of the process that reads.
+        seconds: Time for one file, or for a group of small ones.
+        unpacked_bytes: What a packed file may unpack to at all.
+        unpacked_ratio: What it may unpack to as a multiple of its size, beyond `UNPACKED_FREE` bytes.
+    """
+
+    UNPACKED_FREE: ClassVar[int] = 256 * 1024**2
+
+    memory: int = 3 * 1024**3
+    seconds: float = 3600
+    unpacked_bytes: int = 64 * 1024**3
+    unpacked_ratio: int = 100
+
+    def unpacked(self, packed: int, free_disk: int) -> int:
+        """Return how many bytes a file of `packed` bytes may unpack to where so much disk is free.
+
+        Half of the free disk is left: reading makes a second copy.
+        """
+        return min(self.unpacked_bytes, free_disk // 2, max(self.UNPACKED_FREE, self.unpacked_ratio * packed))
 
 
 class _Record:
@@ -127,7 +153,9 @@ class FileOutcome(_Record):
     moved_to: str | None = None
     rejects_uri: str | None = None
     rejects_by_rule: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
     started_at: str = ""
+    replay_of: int | None = None
 
     @property
     def source(self) -> SourceFile:

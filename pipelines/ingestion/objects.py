@@ -99,19 +99,40 @@ class ObjectStore:
         bucket, key = split(uri)
         self.client.upload_file(str(path), bucket, key)
 
-    def move(self, uri: str, target: str) -> None:
-        """Copy, then delete. Cut short in between, the object is at both places and the move can be repeated."""
-        found = self.find(uri)
-        if found is None:
-            return
-        bucket, key = split(target)
+    def copy(self, uri: str, target: str, size: int) -> None:
+        """Copy an object of `size` bytes.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        from botocore.exceptions import ClientError
+
         source_bucket, source_key = split(uri)
+        bucket, key = split(target)
         source = {"Bucket": source_bucket, "Key": source_key}
-        if found.size < _COPY_LIMIT:
-            self.client.copy_object(Bucket=bucket, Key=key, CopySource=source)
-        else:
-            self.client.copy(source, bucket, key)
-        self.client.delete_object(Bucket=source_bucket, Key=source_key)
+        try:
+            if size < _COPY_LIMIT:
+                self.client.copy_object(Bucket=bucket, Key=key, CopySource=source)
+            else:
+                self.client.copy(source, bucket, key)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                raise FileNotFoundError(f"no object {uri}") from error
+            raise
+
+    def move(self, uri: str, target: str, size: int) -> None:
+        """Copy, then delete. Cut short in between, the object is at both places and the move can be repeated.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        self.copy(uri, target, size)
+        self.delete(uri)
+
+    def delete(self, uri: str) -> None:
+        """Delete an object; one that is not there is no error."""
+        bucket, key = split(uri)
+        self.client.delete_object(Bucket=bucket, Key=key)
 
 
 def split(uri: str) -> tuple[str, str]:

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from pipelines.operators.dbt import DbtBuildOperator
     from pipelines.operators.ingestion import (
         DiscoverFilesOperator,
-        LoadFilesOperator,
-        PrepareFilesOperator,
-        SettleFilesOperator,
+        FailedFilesOperator,
+        IngestFilesOperator,
     )
     from pipelines.operators.minio import MinIOFileSensorOperator, MinIOUploadOperator
     from pipelines.operators.postgres import PostgresTableSensorOperator
@@ -24,21 +23,19 @@ __all__ = [
     "DataQualityCheckOperator",
     "DbtBuildOperator",
     "DiscoverFilesOperator",
+    "FailedFilesOperator",
     "GreatExpectationsOperator",
-    "LoadFilesOperator",
+    "IngestFilesOperator",
     "MinIOFileSensorOperator",
     "MinIOUploadOperator",
     "PostgresTableSensorOperator",
-    "PrepareFilesOperator",
-    "SettleFilesOperator",
 ]
 
 _MODULES = {
     "DbtBuildOperator": "dbt",
     "DiscoverFilesOperator": "ingestion",
-    "LoadFilesOperator": "ingestion",
-    "PrepareFilesOperator": "ingestion",
-    "SettleFilesOperator": "ingestion",
+    "IngestFilesOperator": "ingestion",
+    "FailedFilesOperator": "ingestion",
     "MinIOFileSensorOperator": "minio",
     "MinIOUploadOperator": "minio",
     "PostgresTableSensorOperator": "postgres",

@@ -15,6 +15,7 @@ from uuid import UUID
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from pipelines.config.settings import get_settings
 from pipelines.utils.connections import MINIO, WAREHOUSE_LOADER, object_store, warehouse_dsn, warehouse_namespace
 
 if TYPE_CHECKING:
@@ -72,50 +73,16 @@ class DiscoverFilesOperator(_ContractOperator):
         return [[source.to_dict() for source in batch] for batch in batches]
 
 
-class PrepareFilesOperator(_ContractOperator):
-    """Read a batch of files, check every row against the contract, write the good rows as Parquet to staging.
+class IngestFilesOperator(_ContractOperator):
+    """Take a batch of files in: check every row, load the good ones, keep the bad ones with their reasons.
+
+    Data, ledger and rejected rows of a file are one transaction; the file is moved out of `incoming/` after it.
 
     Args:
         files: A batch of SourceFile dictionaries.
 
     Returns:
-        A PreparedFile dictionary for each file; a file that broke its contract says so in `status` and `stage`.
-    """
-
-    template_fields: Sequence[str] = ("files",)
-    ui_color = "#cfe2f3"
-
-    def __init__(self, *, files: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.files = files
-
-    def execute(self, context: Context) -> Batch:
-        """Return what became of each file."""
-        from pipelines.ingestion import core
-        from pipelines.ingestion.model import SourceFile
-
-        contract, store = self.contract(), object_store(self.store_conn_id)
-        prepared = []
-        with core.connected(warehouse_dsn(self.warehouse_conn_id)) as warehouse:
-            for source in map(SourceFile.from_dict, self.files):
-                result = core.prepare(source, contract, store, dsn=warehouse)
-                reason = f": {result.error}" if result.error else ""
-                told = (source.uri, result.status, result.rows_read, result.rows_rejected, reason)
-                self.log.info("%s: %s, %d rows read, %d rejected%s", *told)
-                prepared.append(result.to_dict())
-        return prepared
-
-
-class LoadFilesOperator(_ContractOperator):
-    """Load prepared files into the warehouse: data, ledger and rejected rows of a file in one transaction.
-
-    Then move each loaded file from `incoming/` to `processed/`. What failed before is passed by.
-
-    Args:
-        files: A batch of PreparedFile dictionaries.
-
-    Returns:
-        A FileOutcome dictionary for each file that was staged or is a duplicate.
+        A FileOutcome dictionary for each file; a file that broke its contract says so in `status` and `stage`.
     """
 
     template_fields: Sequence[str] = ("files",)
@@ -130,25 +97,21 @@ class LoadFilesOperator(_ContractOperator):
     def execute(self, context: Context) -> Batch:
         """Return what became of each file."""
         from pipelines.ingestion import core
-        from pipelines.ingestion.model import PreparedFile
+        from pipelines.ingestion.model import SourceFile
 
         # Lineage is told in a fork of this process, which can ask Airflow for nothing: the address is kept from here.
         self.outcomes, self.namespace = [], warehouse_namespace(self.warehouse_conn_id)
-        contract, store = self.contract(), object_store(self.store_conn_id)
-        run_id = context["run_id"]
-        with core.connected(warehouse_dsn(self.warehouse_conn_id)) as warehouse:
-            for prepared in map(PreparedFile.from_dict, self.files):
-                if prepared.status == "failed":
-                    continue
-                outcome = core.load(prepared, contract, warehouse, store, run_id=run_id)
-                if outcome.status != "failed":
-                    outcome = core.settle(outcome, contract, warehouse, store, run_id=run_id)
-                counts = (outcome.rows_inserted, outcome.rows_updated, outcome.rows_unchanged)
-                told = (outcome.path, outcome.status, *counts)
-                self.log.info("%s: %s, %d inserted, %d updated, %d unchanged", *told)
-                self.outcomes.append(outcome)
-        if not self.outcomes:
-            raise AirflowSkipException("no file of this batch is fit to be loaded")
+        self.outcomes = core.ingest_batch(
+            map(SourceFile.from_dict, self.files),
+            self.contract(),
+            warehouse_dsn(self.warehouse_conn_id),
+            object_store(self.store_conn_id),
+            run_id=context["run_id"],
+            limits=get_settings().reading_limits,
+        )
+        for outcome in self.outcomes:
+            counts = ", ".join(f"{name} {count:,}" for name, count in outcome.counts.to_dict().items())
+            self.log.info("%s: %s %s: %s", outcome.path, outcome.status, outcome.error or "", counts)
         return [outcome.to_dict() for outcome in self.outcomes]
 
     def get_openlineage_facets_on_complete(self, _: Any) -> OperatorLineage:
@@ -179,11 +142,11 @@ class LoadFilesOperator(_ContractOperator):
         return OperatorLineage(inputs=event.inputs, outputs=event.outputs)
 
 
-class SettleFilesOperator(_ContractOperator):
-    """A failure branch: record the files that failed at a stage in the ledger and move them to `failed/`.
+class FailedFilesOperator(BaseOperator):
+    """A failure branch: show the files that failed at a stage. They are in the ledger and out of `incoming/` by then.
 
     Args:
-        files: PreparedFile or FileOutcome dictionaries of a batch; None where the stage before was skipped.
+        files: FileOutcome dictionaries of a batch.
         stage: validation, processing or loading.
 
     Returns:
@@ -202,24 +165,9 @@ class SettleFilesOperator(_ContractOperator):
 
     def execute(self, context: Context) -> Batch:
         """Return the files that failed here."""
-        from pipelines.ingestion import core
-        from pipelines.ingestion.model import FileOutcome, PreparedFile
-
-        contract, store = self.contract(), object_store(self.store_conn_id)
-        dsn, run_id = warehouse_dsn(self.warehouse_conn_id), context["run_id"]
-        settled = []
-        for item in self.files or ():
-            if item["status"] != "failed" or item["stage"] != self.stage:
-                continue
-            if "staged_uri" in item:
-                outcome = core.load(PreparedFile.from_dict(item), contract, dsn, store, run_id=run_id)
-            else:
-                outcome = FileOutcome.from_dict(item)
-            outcome = core.settle(outcome, contract, dsn, store, run_id=run_id)
-            self.log.warning(
-                "%s failed at %s: %s; moved to %s", outcome.path, self.stage, outcome.error, outcome.moved_to
-            )
-            settled.append(outcome.to_dict())
-        if not settled:
+        failed = [item for item in self.files or () if item["status"] == "failed" and item["stage"] == self.stage]
+        for item in failed:
+            self.log.warning("%s: %s; moved to %s", item["path"], item["error"], item["moved_to"])
+        if not failed:
             raise AirflowSkipException(f"no file failed at {self.stage}")
-        return settled
+        return failed

@@ -61,9 +61,8 @@ def test_a_contract_is_a_dag(dag_bag: DagBag) -> None:
     assert "Contract: `sales.odcs.yaml`, version 1.0.0." in (dag.doc_md or "")
     assert assets_that_start(dag) == ["raw/sales"]
     assert {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks} == {
-        "discover": ["batch.prepare"],
-        "batch.prepare": ["batch.load", "batch.processing_failed", "batch.validation_failed"],
-        "batch.load": ["batch.loading_failed", "publish"],
+        "discover": ["batch.ingest"],
+        "batch.ingest": ["batch.loading_failed", "batch.processing_failed", "batch.validation_failed", "publish"],
         "batch.validation_failed": [],
         "batch.processing_failed": [],
         "batch.loading_failed": [],

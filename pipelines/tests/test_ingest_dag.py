@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("clean_warehouse")]
 
 HEADER = "sale_id,sale_date,customer_id,product_id,product_category,quantity,unit_price,total_amount,region,updated_at"
-BRANCHES = ("batch.validation_failed[0]", "batch.processing_failed[0]", "batch.loading_failed[0]")
+BRANCHES = ("batch.validation_failed[0]", "batch.processing_failed[0]", "batch.ingesting_failed[0]")
 Query = Callable[..., list[tuple[Any, ...]]]
 
 
@@ -90,8 +90,7 @@ def test_the_sample_ends_as_its_manifest_says(
     assert done.state == "success"
     assert done.states == {
         "discover": "success",
-        "batch.prepare[0]": "success",
-        "batch.load[0]": "success",
+        "batch.ingest[0]": "success",
         **{f"batch.{stage}_failed[0]": "success" if stage in failed else "skipped"
            for stage in ("validation", "processing", "loading")},
         "publish": "success",
@@ -148,7 +147,7 @@ def test_exact_rows_and_every_branch(
     failed_stages = {ledger(query, name)["stage"] for name in ("b2_page.csv", "b3_cut.csv.gz", "b5_mostly_bad.csv")}
     assert done.state == "success"
     assert done.states["batch.validation_failed[0]"] == "success"
-    assert done.states["batch.loading_failed[0]"] == "skipped"
+    assert done.states["batch.ingesting_failed[0]"] == "skipped"
     assert done.states["batch.processing_failed[0]"] == ("success" if "processing" in failed_stages else "skipped")
     assert done.result("publish") == {"files": 2, "rows_changed": 31}
 
@@ -190,7 +189,7 @@ def test_content_that_is_in_is_a_duplicate_and_wakes_nobody(
     put("c2_renamed.csv", content)
     done = run(dag)
     assert done.state == "success"
-    assert done.states["batch.load[0]"] == "success"
+    assert done.states["batch.ingest[0]"] == "success"
     assert done.states["publish"] == "skipped"
     assert [done.states[branch] for branch in BRANCHES] == ["skipped"] * 3
     assert done.asset_events == []
@@ -204,7 +203,7 @@ def test_only_failed_files_load_nothing(dag: DAG, run: Callable[[DAG], Run], put
     done = run(dag)
     assert done.state == "success"
     assert [done.states[branch] for branch in BRANCHES] == ["success", "skipped", "skipped"]
-    assert done.states["batch.load[0]"] == "skipped"
+    assert done.states["batch.ingest[0]"] == "success"
     assert done.states["publish"] == "skipped"
     assert done.asset_events == []
 
@@ -239,9 +238,9 @@ def test_publish_hears_of_every_batch(
         put(f"f{number}.csv", b"<html></html>" if number == 2 else csv(sale(400 + number)))
     done = run(dag)
     assert done.state == "success"
-    assert [done.states[f"batch.load[{index}]"] for index in range(2)] == ["success"] * 2
+    assert [done.states[f"batch.ingest[{index}]"] for index in range(2)] == ["success"] * 2
     assert [done.states[f"batch.validation_failed[{index}]"] for index in range(2)] == ["skipped", "success"]
-    assert [len(done.result("batch.load", index)) for index in range(2)] == [2, 1]
+    assert [len(done.result("batch.ingest", index)) for index in range(2)] == [2, 2]
     assert done.result("publish") == {"files": 3, "rows_changed": 3}
     assert query("SELECT sale_id FROM staging.sales WHERE sale_id LIKE 'D40_' ORDER BY 1") == [
         ("D400",),

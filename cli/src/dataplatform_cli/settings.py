@@ -69,6 +69,9 @@ class StackSettings(BaseSettings):
     superset_admin_password: SecretStr = SecretStr("admin")
     superset_secret_key: SecretStr = SecretStr("")
 
+    ingest_memory_mb: int = 3072
+    ingest_seconds: float = 3600.0
+    ingest_unpacked_gb: float = 64.0
     alert_webhook_url: SecretStr = SecretStr("")
     alert_email_to: str = ""
     alert_email_from: str = "data-platform@localhost"

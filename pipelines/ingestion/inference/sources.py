@@ -14,11 +14,10 @@ import duckdb
 
 from data_quality.contract import Column, Contract, CsvOptions, IngestOptions
 from pipelines.ingestion.content import Content, inspect
-from pipelines.ingestion.inference.dialect import DELIMITERS, Dialect, sniff
-from pipelines.ingestion.model import FileRefused
-from pipelines.ingestion.readers import read
+from pipelines.ingestion.inference.dialect import Dialect, sniff
+from pipelines.ingestion.model import FileRefused, Limits
+from pipelines.ingestion.readers import Source, read
 
-MAX_UNPACKED = 64 * 1024**3
 _ENCODINGS = (None, "cp1252", "latin-1")  # latin-1 takes any byte, so something is found for every text
 _SETTLED = ("quote", "escape", "comment", "header", "skip_rows")  # what a contract says once for all files
 
@@ -83,35 +82,43 @@ def _read_one(path: Path, found: Texts, connection: duckdb.DuckDBPyConnection, w
     """Add a file's rows. `share` is how much of what may be looked at all files are, packed as they are."""
     content, encoding = _content(path, work)
     dialect = _dialect(path, content, encoding, found) if content.kind == "csv" else None
-    if dialect and dialect.options.quote != '"':  # what quotes there are has to be counted again
-        content = inspect(path, work, encoding, dialect.options.quote, DELIMITERS, MAX_UNPACKED)
     found.kinds.add(content.kind)
-    source = read(content, _provisional(dialect, encoding), connection, work)
+    sources, refused = read({0: content}, _provisional(dialect, encoding), connection, work)
+    if refused:
+        raise refused[0]
+    expansion = max(1.0, content.path.stat().st_size / max(1, path.stat().st_size))
+    every = 1 + int(share * expansion)
+    found.every = max(found.every, every)
+    for source in sources:
+        _add(source, found, connection, every)
+
+
+def _add(source: Source, found: Texts, connection: duckdb.DuckDBPyConnection, every: int) -> None:
+    """Add the rows of a source, every n-th of them."""
     for name in source.header:
         if name and name not in found.names:
             connection.execute(f"ALTER TABLE texts ADD COLUMN c{len(found.names)} VARCHAR")
             found.names.append(name)
-    expansion = max(1.0, content.path.stat().st_size / max(1, path.stat().st_size))
-    every = 1 + int(share * expansion)
-    found.every = max(found.every, every)
     mapped = {found.names.index(name): index for index, name in enumerate(source.header) if name}
     targets = ", ".join(["problem", *(f"c{target}" for target in mapped)])
     fields = ", ".join(["problem", *(f"c{index}" for index in mapped.values())])
     some = f"WHERE record % {every} = 0" if every > 1 else ""
-    insert = f"INSERT INTO texts ({targets}) SELECT {fields} FROM ({{}}) {some}"
-    try:
-        connection.execute(insert.format(source.sql))
-    except duckdb.InvalidInputException:  # a ragged record, which the fast reader can't take
-        if source.careful is None:
-            raise
-        connection.execute(insert.format(source.careful().sql))
+    for piece in source.pieces:
+        insert = f"INSERT INTO texts ({targets}) SELECT {fields} FROM ({{}}) {some}"
+        try:
+            connection.execute(insert.format(piece.bind(connection)))
+        except duckdb.Error:  # an odd record, which the fast reader can't take
+            if piece.careful is None:
+                raise
+            for careful in piece.careful():
+                connection.execute(insert.format(careful.sql))
 
 
 def _content(path: Path, work: Path) -> tuple[Content, str | None]:
     """Return the file made plain, and its encoding where a contract has to name it."""
     for encoding in _ENCODINGS:
         try:
-            return inspect(path, work, encoding, '"', DELIMITERS, MAX_UNPACKED), encoding
+            return inspect(path, work, encoding, Limits()), encoding
         except FileRefused as refused:
             if not str(refused).startswith("is not ") or "byte" not in str(refused):
                 raise

@@ -105,7 +105,7 @@ def test_broken_file_fails_alone_and_is_moved(store, dataset, make_contract, emp
     assert "HTML page" in (bad.error or "")
     assert bad.moved_to == f"s3://raw/{dataset}/failed/validation_failed/dt={bad.modified[:10]}/1.csv"
     assert good.status == "succeeded"
-    assert rows("SELECT status, stage, attempts FROM audit.file_ingestion_log ORDER BY id") == [
+    assert rows("SELECT status, stage, attempts FROM audit.file_ingestion_log ORDER BY path") == [
         ("failed", "validation", 1),
         ("succeeded", None, 1),
     ]

@@ -50,17 +50,19 @@ for outcome in core.ingest_batch(files, contract, dsn, store, run_id="first"):
 POINTS = [
     (when, module, name)
     for module, name in (
-        ("pipelines.ingestion.core", "_clean"),
-        ("pipelines.ingestion.core", "_keep"),
-        ("pipelines.ingestion.core", "load"),
+        ("pipelines.ingestion.core", "fetch"),
         ("pipelines.ingestion.ledger", "ensure_schema"),
-        ("pipelines.ingestion.warehouse", "load_rows"),
+        ("pipelines.ingestion.core", "_Batch._transact"),
+        ("pipelines.ingestion.ledger", "new_ids"),
+        ("pipelines.ingestion.core", "load_rows"),
+        ("pipelines.ingestion.sandbox", "Reader.answer"),
+        ("pipelines.ingestion.core", "_Batch._upload"),
         ("pipelines.ingestion.ledger", "record"),
-        ("pipelines.ingestion.core", "settle"),
-        ("pipelines.ingestion.objects", "ObjectStore.move"),
+        ("pipelines.ingestion.core", "settle_all"),
+        ("pipelines.ingestion.settling", "_Moves.move"),
         ("client", "copy_object"),
         ("client", "delete_object"),
-        ("pipelines.ingestion.ledger", "record_move"),
+        ("pipelines.ingestion.ledger", "record_moves"),
     )
     for when in ("before", "after")
 ]
