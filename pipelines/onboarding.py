@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import psycopg
 
 if TYPE_CHECKING:
-    from data_quality.contract import Contract
+    from data_quality.contract import Contract, ContractSet
 
 _DDL = """
 CREATE TABLE IF NOT EXISTS audit.contracts (
@@ -70,7 +70,7 @@ def ensure_tables(contracts: Iterable[Contract], connection: psycopg.Connection[
 
 
 def sync(
-    contracts: Iterable[Contract],
+    contracts: ContractSet,
     dsn: str,
     *,
     warehouse_namespace: str,
@@ -80,7 +80,7 @@ def sync(
     """Bring contracts into effect: tables, and for what is new or changed the catalog.
 
     Args:
-        contracts: All contracts there are: one that is missing counts as removed.
+        contracts: All contracts there are: one that is missing counts as removed, unless a broken file may be it.
         dsn: The warehouse as the loader.
         warehouse_namespace: Its namespace in lineage, `postgres://host:port`.
         emit: Sends an OpenLineage event.
@@ -108,7 +108,7 @@ def sync(
                 done.append(Synced(name, "unchanged"))
             else:
                 done.append(_publish(contract, name in before, connection, warehouse_namespace, emit, declare))
-        for name in sorted(before.keys() - known.keys()):
+        for name in sorted(before.keys() - known.keys()) if not contracts.problems else ():
             connection.execute("UPDATE audit.contracts SET removed_at = clock_timestamp() WHERE dataset = %s", [name])
             done.append(Synced(name, "removed"))
     return sorted(done, key=lambda item: item.dataset)

@@ -89,7 +89,7 @@ def current_project(contracts: ContractSet, project: Path, work: Path) -> Path:
 
 def read_tables(project: Path) -> list[str]:
     """Return the staging tables that a dbt project's models, snapshots and tests read, sorted."""
-    tables = set()
+    tables: set[str] = set()
     for folder in ("models", "snapshots", "tests"):
         for path in sorted((project / folder).rglob("*.sql")):
             tables.update(table for _, table in _SOURCE_CALL.findall(path.read_text(encoding="utf-8")))

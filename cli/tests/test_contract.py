@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
 from data_quality.contract import load_contract
 from dataplatform_cli.main import app
+from dataplatform_cli.settings import StackSettings
 
 ROWS = "account_id,email,amount\n" + "".join(f"{number},a{number}@example.com,{number}.5\n" for number in range(150))
 
@@ -107,3 +110,44 @@ def test_lint_fails_on_errors_and_names_their_line(contracts: Path, sample: str)
     line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if text.startswith("doman"))
     assert f"{path}:{line}: doman: unknown key 'doman'" in done.stdout.replace("\n", "")
     assert "did you mean 'domain'?" in done.stdout
+
+
+@pytest.mark.integration
+def test_sync_brings_contracts_into_effect(
+    postgres: StackSettings, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: str
+) -> None:
+    root = tmp_path / "root"
+    for folder in ("transformations", "data-quality/contracts"):
+        shutil.copytree(repository / folder, root / folder, ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copy(repository / ".env.example", root)
+    for name, value in {
+        "DP_ROOT": str(root),
+        "DP_HOME": str(tmp_path / "home"),
+        "POSTGRES_PORT": str(postgres.postgres_port),
+        "METADATA_PORT": "9",  # nobody there: the catalog is told later
+    }.items():
+        monkeypatch.setenv(name, value)
+    sources = root / "transformations" / "models" / "staging" / "_sources.yml"
+    before = sources.read_text()
+    assert infer(sample).exit_code == 0
+    done = contract("sync", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["sources_written"] is True
+    assert {item["dataset"]: item["action"] for item in told["datasets"]}["accounts"] == "waiting"
+    assert sources.read_text() != before
+    assert "accounts" in sources.read_text()
+    with psycopg.connect(postgres.dsn("loader")) as connection:
+        assert connection.execute("SELECT count(*) FROM staging.accounts").fetchone() == (0,)
+
+    # A broken file is told of, and takes nobody's source away.
+    (root / "data-quality" / "contracts" / "shop" / "accounts.odcs.yaml").write_text("a: [1")
+    written = sources.read_text()
+    done = contract("sync")
+    assert done.exit_code == 1
+    assert "accounts.odcs.yaml" in done.stderr.replace("\n", "")
+    assert sources.read_text() == written
+    with psycopg.connect(postgres.dsn("loader"), autocommit=True) as connection:
+        for table in ("accounts", "customers", "products", "sales", "orders", "campaigns"):
+            connection.execute(f"DROP TABLE staging.{table}")  # type: ignore[call-overload]
+        connection.execute("DROP TABLE audit.contracts, audit.rejected_rows, audit.file_ingestion_log CASCADE")

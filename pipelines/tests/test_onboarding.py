@@ -108,6 +108,9 @@ def test_a_dropped_contract_comes_into_effect(
     assert run(sync).state == "failed"
     assert query("SELECT count(*) FROM audit.contracts WHERE removed_at IS NULL") == [(6,)]
 
+    text = members.read_text()
+    members.write_text(text.replace("domain:", "doman:"))  # broken is not removed
+    assert run(sync).result("sync") == {"unchanged": 5}
     members.unlink()
     assert run(sync).result("sync") == {"unchanged": 5, "removed": 1}
     assert query("SELECT count(*) FROM staging.members") == [(150,)]

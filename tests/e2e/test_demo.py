@@ -37,13 +37,15 @@ def test_the_demo_says_all_is_right(platform: Any) -> None:
 def test_the_ledger_has_every_file_with_the_rows_the_generator_planted(platform: Any, manifest: dict[str, Any]) -> None:
     columns = ", ".join(COUNTS)
     ledger = {
-        path.rsplit("/", 1)[-1]: (status, stage, *counts)
-        for path, status, stage, *counts in platform.rows(
-            f"SELECT path, status, stage, {columns} FROM audit.file_ingestion_log WHERE dataset = 'sales'"
+        (dataset, path.rsplit("/", 1)[-1]): (status, stage, *counts)
+        for dataset, path, status, stage, *counts in platform.rows(
+            f"SELECT dataset, path, status, stage, {columns} FROM audit.file_ingestion_log"
+            f" WHERE dataset IN ({', '.join(repr(name) for name in manifest['tables'])})"
         )
     }
     assert ledger == {
-        item["name"]: (item["status"], item["stage"], *(item[name] for name in COUNTS)) for item in manifest["files"]
+        (item["dataset"], item["name"]): (item["status"], item["stage"], *(item[name] for name in COUNTS))
+        for item in manifest["files"]
     }
     assert {status for status, *_ in ledger.values()} == {"succeeded", "failed"}
 
@@ -52,8 +54,13 @@ def test_rejected_rows_are_kept_with_their_reasons(platform: Any, manifest: dict
     planted: dict[str, int] = {}
     for item in manifest["files"]:
         for rule, rows in item["rejected_by_rule"].items():
-            planted[rule] = planted.get(rule, 0) + rows
-    kept = dict(platform.rows("SELECT column_name || ': ' || rule, count(*) FROM audit.rejected_rows GROUP BY 1"))
+            key = f"{item['dataset']} {rule}"
+            planted[key] = planted.get(key, 0) + rows
+    kept = dict(
+        platform.rows(
+            "SELECT dataset || ' ' || column_name || ': ' || rule, count(*) FROM audit.rejected_rows GROUP BY 1"
+        )
+    )
     assert kept == planted
     assert len(kept) >= 3
 
@@ -70,17 +77,33 @@ def test_the_tables_hold_the_planted_figures(platform: Any, manifest: dict[str, 
     assert dict(by_category) == {name: Decimal(str(value)) for name, value in totals["revenue_by_category"].items()}
     days = platform.rows("SELECT count(*), sum(revenue) FROM curated.agg_revenue_daily", "reporter")
     assert days == [(manifest["days"], Decimal(str(totals["revenue"])))]
+    for table, rows in manifest["tables"].items():
+        assert platform.rows(f"SELECT count(*) FROM staging.{table}") == [(rows,)]
+    customers = platform.rows("SELECT count(*) FROM curated.dim_customer", "reporter")
+    assert customers == [(manifest["tables"]["customers"],)]
 
 
 def test_files_lie_where_their_outcome_says(platform: Any, manifest: dict[str, Any]) -> None:
-    keys = [item["Key"] for item in platform.s3.list_objects_v2(Bucket="raw", Prefix="sales/")["Contents"]]
-    folders = {key.rsplit("/", 1)[-1]: key.split("/")[1:-2] for key in keys}
-    assert folders == {
-        item["name"]: ["processed"] if item["status"] == "succeeded" else ["failed", f"{item['stage']}_failed"]
-        for item in manifest["files"]
-    }
-    staged = platform.s3.list_objects_v2(Bucket="staging", Prefix="sales/dt=")["Contents"]
-    assert len(staged) == sum(item["status"] == "succeeded" for item in manifest["files"])
+    for dataset in manifest["tables"]:
+        files = [item for item in manifest["files"] if item["dataset"] == dataset]
+        keys = [item["Key"] for item in platform.s3.list_objects_v2(Bucket="raw", Prefix=f"{dataset}/")["Contents"]]
+        folders = {key.rsplit("/", 1)[-1]: key.split("/")[1:-2] for key in keys}
+        assert folders == {
+            item["name"]: ["processed"] if item["status"] == "succeeded" else ["failed", f"{item['stage']}_failed"]
+            for item in files
+        }
+        staged = platform.s3.list_objects_v2(Bucket="staging", Prefix=f"{dataset}/dt=")["Contents"]
+        assert len(staged) == sum(item["status"] == "succeeded" for item in files)
+
+
+def test_contracts_are_in_effect(platform: Any, manifest: dict[str, Any]) -> None:
+    known = platform.rows("SELECT dataset FROM audit.contracts WHERE removed_at IS NULL")
+    assert {dataset for (dataset,) in known} == set(manifest["tables"])
+    with httpx.Client(base_url=platform.settings.metadata_url) as http:
+        found = http.get("/datasets", params={"q": "warehouse.staging.customers"}).json()["items"][0]
+        assert (found["owner"], found["domain"]) == ("customer-care", "sales")
+        marked = {column["name"] for column in found["schema"] if "pii" in column["tags"]}
+        assert {"name", "email", "phone", "birth_date"} <= marked
 
 
 def test_checks_are_recorded_in_audit_and_in_the_metadata_service(platform: Any) -> None:
@@ -107,8 +130,11 @@ def test_lineage_leads_from_the_files_to_the_dashboard_by_columns(platform: Any)
     names = {node["id"]: node["name"] for node in graph["nodes"]}
     datasets = {node["name"] for node in graph["nodes"] if node["type"] == "dataset"}
     assert datasets == {
+        "products",
         "sales",
+        "warehouse.staging.products",
         "warehouse.staging.sales",
+        "warehouse.intermediate.stg_sales__products",
         "warehouse.intermediate.stg_sales__sales",
         "warehouse.curated.dim_product",
         "warehouse.curated.fct_sales",

@@ -120,7 +120,7 @@ def _lineage(settings: StackSettings) -> list[str]:
     for edge in lineage["edges"]:
         above.setdefault(edge["target"], []).append(edge["source"])
     nodes = {node["id"]: node for node in lineage["nodes"]}
-    chain = _longest(dashboards[0], above, frozenset())
+    chain = _longest(dashboards[0], above, frozenset(), {node: str(nodes[node]["name"]) for node in nodes})
     return [_address(nodes[node]) for node in reversed(chain) if nodes[node]["type"] == "dataset"]
 
 
@@ -130,9 +130,10 @@ def _address(node: dict[str, Any]) -> str:
     return f"{namespace}/{name}" if namespace.startswith("s3://") else name
 
 
-def _longest(node: str, above: dict[str, list[str]], seen: frozenset[str]) -> list[str]:
-    paths = [_longest(source, above, seen | {node}) for source in above.get(node, ()) if source not in seen]
-    return [node, *max(paths, key=len, default=[])]
+def _longest(node: str, above: dict[str, list[str]], seen: frozenset[str], names: dict[str, str]) -> list[str]:
+    """Return the longest path upwards; of equally long ones always the same, told by the name it ends with."""
+    paths = [_longest(source, above, seen | {node}, names) for source in above.get(node, ()) if source not in seen]
+    return [node, *max(paths, key=lambda path: (len(path), names[path[-1]]), default=[])]
 
 
 def _dashboard_revenue(settings: StackSettings) -> float:
