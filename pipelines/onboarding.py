@@ -96,10 +96,8 @@ def sync(
     with psycopg.connect(dsn, autocommit=True) as connection:
         failed = ensure_tables(known.values(), connection)
         connection.execute(_DDL)
-        rows = connection.execute(
-            "SELECT dataset, fingerprint FROM audit.contracts WHERE removed_at IS NULL"
-        ).fetchall()
-        before = dict(rows)
+        seen = connection.execute("SELECT dataset, fingerprint FROM audit.contracts WHERE removed_at IS NULL")
+        before: dict[str, str] = {dataset: fingerprint for dataset, fingerprint in seen}
         done = []
         for name, contract in sorted(known.items()):
             if name in failed:
