@@ -8,7 +8,7 @@ from pipelines.ingestion.inference import names
 from pipelines.ingestion.inference.model import Inferred
 from pipelines.ingestion.model import FileRefused
 
-_CERTAIN_ROWS = 100
+_CERTAIN_ROWS, _CERTAIN_ROWS_OF_ANY = 100, 1000
 
 
 def find_key(
@@ -30,7 +30,11 @@ def find_key(
     if len(own) == 1 and not sampled and own[0].profile.rows >= _CERTAIN_ROWS:
         key = own[0]
         return [key], [f"key {key.name}: unique in all {key.profile.rows:,} rows, never empty, and named like the key"]
-    likely = [column for column in unique if names.is_identifier(column.name)] or own
+    ids = [column for column in unique if names.is_identifier(column.name)]
+    if not own and ids == columns[:1] and not sampled and ids[0].profile.rows >= _CERTAIN_ROWS_OF_ANY:
+        told = f"unique in all {ids[0].profile.rows:,} rows, never empty, first, and the only unique id"
+        return ids, [f"key {ids[0].name}: {told}"]
+    likely = ids or own
     if likely:
         why = "only some of the rows were looked at" if sampled else "too little speaks for it"
         if not sampled and own and own[0].profile.rows < _CERTAIN_ROWS:

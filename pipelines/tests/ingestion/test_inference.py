@@ -238,6 +238,11 @@ def test_a_sure_key_is_taken(inferred):
     assert any("unique in all 200 rows" in note for note in found.notes)
 
 
+def test_the_first_and_only_id_of_many_rows_is_a_key_whatever_the_dataset_is_called(inferred):
+    assert inferred(orders(2000), dataset="deliveries")[1].key == ("order_id",)
+    assert inferred(orders(200), dataset="deliveries")[1].key == ()
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
