@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,20 @@ def test_an_empty_table_has_no_percentage_and_no_freshness(contract: Contract, d
     assert (results["rows"].status, results["rows"].measured) == (Status.FAILED, 0)
     assert (results["kind_percent"].status, results["kind_percent"].measured) == (Status.PASSED, 0)
     assert (results["items_freshness"].status, results["items_freshness"].measured) == (Status.FAILED, None)
+
+
+def test_a_history_has_one_current_row_of_a_key(contract: Contract, dsn: str) -> None:
+    """In write mode scd2 the earlier versions of a row are no duplicates of it."""
+    history = replace(contract, ingest=replace(contract.ingest, write="scd2"))
+    checks = [check for check in checks_from_contract(history) if check.name in ("unique", "pairs")]
+    with psycopg.connect(dsn) as connection:
+        connection.execute("ALTER TABLE staging.items ADD COLUMN _is_current boolean")
+        connection.execute("UPDATE staging.items SET _is_current = kind IS NOT NULL")
+    assert [(result.status, result.measured) for result in run_checks(checks, dsn)] == [(Status.PASSED, 0)] * 2
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE staging.items SET _is_current = true")
+    results = {result.check: result.measured for result in run_checks(checks, dsn)}
+    assert results == {"pairs": 0, "unique": 1}
 
 
 def test_samples_show_no_personal_data(contract: Contract, dsn: str) -> None:

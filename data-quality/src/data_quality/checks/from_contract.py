@@ -57,8 +57,9 @@ def _library_metric(rule: QualityRule, contract: Contract, schema: str) -> tuple
         given = [warehouse_name.get(name, name) for name in rule.arguments.get("properties", contract.key)]
         names = [rule.column] if rule.column else given
         columns = ", ".join(map(quoted, names))
-        # Rows beyond the first of each value, rows without a value left out.
-        present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in names)
+        # Rows beyond the first of each value, rows without a value left out, and in a history all but the current ones.
+        history = ["_is_current"] if contract.ingest.write == "scd2" else []
+        present = " AND ".join([*(f"{quoted(name)} IS NOT NULL" for name in names), *history])
         value = column if rule.column else f"({columns})"
         counted = f"count(*) FILTER (WHERE {present}) - count(DISTINCT {value}) FILTER (WHERE {present})"
         failing = f"SELECT {columns}, count(*) FROM {table} WHERE {present} GROUP BY {columns} HAVING count(*) > 1"
