@@ -8,5 +8,5 @@ if [ "${1:-}" != --force ]; then
   [[ $answer == [yY]* ]] || { echo "nothing removed"; exit 1; }
 fi
 if [ -x .venv/bin/dp ]; then .venv/bin/dp destroy --yes; fi
-rm -rf .venv .venv-superset .uv transformations/target transformations/logs
+rm -rf .venv .venv-superset .venv-bench .uv transformations/target transformations/logs
 echo "removed the local stack's data and environments"

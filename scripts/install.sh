@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # Make or refresh one environment from its hashed lock, and say nothing when it is already right.
-#   scripts/install.sh platform | dev | superset | uv
+#   scripts/install.sh platform | dev | superset | bench | uv
 # `dev` is the platform's environment plus the test and lint tools; once there, `platform` leaves it as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-kind=${1:?usage: scripts/install.sh platform|dev|superset|uv}
+kind=${1:?usage: scripts/install.sh platform|dev|superset|bench|uv}
 
 # The lock serves Python 3.11 to 3.13; Superset's pandas has wheels for 3.11 and 3.12 only.
 case "$kind" in
   platform) venv=.venv          lock=requirements/platform.txt             python='>=3.11,<3.14' ;;
   dev)      venv=.venv          lock=requirements/dev.txt                  python='>=3.11,<3.14' ;;
   superset) venv=.venv-superset lock=infrastructure/superset/requirements.txt python='>=3.11,<3.13' ;;
+  bench)    venv=.venv-bench    lock=requirements/bench.txt             python='>=3.11,<3.14' ;;
   uv)       venv='' ;;
-  *) echo "unknown environment '$kind': platform, dev, superset or uv" >&2; exit 2 ;;
+  *) echo "unknown environment '$kind': platform, dev, superset, bench or uv" >&2; exit 2 ;;
 esac
 
 find_uv() {

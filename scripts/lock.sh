@@ -32,5 +32,6 @@ compile() { # IN OUT [OPTION…]
 compile requirements/uv.in requirements/uv.txt
 compile requirements/platform.in requirements/platform.txt --override requirements/overrides.txt
 compile requirements/dev.in requirements/dev.txt --override requirements/overrides.txt
+compile requirements/bench.in requirements/bench.txt
 compile infrastructure/superset/requirements.in infrastructure/superset/requirements.txt
 exit $status

@@ -60,12 +60,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inspect(path: Path, work: Path, encoding: str | None, limits: Limits) -> Content:
+def inspect(path: Path, stem: Path, encoding: str | None, limits: Limits) -> Content:
     """Find out what a file is and make it plain.
 
     Args:
         path: The file as it came.
-        work: Folder for the unpacked copy.
+        stem: How the path of a plain copy begins, if one has to be made.
         encoding: The contract's encoding, None to find it out.
         limits: How much a packed file may unpack to.
 
@@ -76,7 +76,7 @@ def inspect(path: Path, work: Path, encoding: str | None, limits: Limits) -> Con
         compression = _compression(file.read(4))
     plain = path
     if compression:
-        plain = work / "unpacked"
+        plain = stem.with_name(f"{stem.name}-unpacked")
         _unpack(path, plain, compression, limits)
     with plain.open("rb") as file:
         head = file.read(_HEAD)
@@ -84,7 +84,7 @@ def inspect(path: Path, work: Path, encoding: str | None, limits: Limits) -> Con
         return Content(plain, "parquet", compression, "binary")
     _refuse_binary(head)
     found, bom = _encoding(head, encoding)
-    text = plain if (found, bom) == ("utf-8", 0) else work / "text"
+    text = plain if (found, bom) == ("utf-8", 0) else stem.with_name(f"{stem.name}-text")
     content = Content(text, "empty", compression, found)
     _transcode(plain, content, bom)
     content.kind = _kind(content)

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ import psycopg
 from data_quality.contract import Contract
 from pipelines.ingestion import ledger
 from pipelines.ingestion.arrivals import discover, plan
-from pipelines.ingestion.groups import Fetched, fetch, groups, split_rejects
+from pipelines.ingestion.groups import TRANSFERS, Fetched, fetch, groups, split_rejects
 from pipelines.ingestion.loading import Loaded, Rows, keyed_later, load_rows
 from pipelines.ingestion.model import FileOutcome, FileRefused, Limits, PreparedFile, SourceFile
 from pipelines.ingestion.objects import ObjectStore, split
@@ -191,8 +192,9 @@ class _Batch:
             loaded = load_rows(self.connection, self.contract, self._rows(reading, files), ids)
             results = reading.results()
             parts = split_rejects(rejects, len(files))
+            uris = self._upload_rejects(parts, outcomes)
             outcomes = [
-                self._outcome(outcome, result, done, parts.get(part))
+                self._outcome(outcome, result, done, uris.get(part))
                 for part, (outcome, result, done) in enumerate(zip(outcomes, results, loaded, strict=True))
             ]
             if len(files) == 1 and outcomes[0].status == "failed":
@@ -213,12 +215,10 @@ class _Batch:
         return Rows(reading.schema, reading.tables(), sum(file.source.size for file in files))
 
     def _outcome(
-        self, outcome: FileOutcome, result: dict[str, Any], loaded: Loaded, rejects: Path | None
+        self, outcome: FileOutcome, result: dict[str, Any], loaded: Loaded, rejects_uri: str | None
     ) -> FileOutcome:
         counts = {name: result[name] for name in ("rows_read", "rows_rejected", "rejects_by_rule", "notes")}
-        outcome = replace(outcome, **counts)
-        if rejects is not None:
-            outcome = replace(outcome, rejects_uri=self._upload(rejects, outcome, "rejected/"))
+        outcome = replace(outcome, rejects_uri=rejects_uri, **counts)
         if result["error"] is not None:
             return replace(outcome, status="failed", stage=result["stage"], error=result["error"])
         merged = (loaded.inserted, loaded.updated, loaded.unchanged)
@@ -231,6 +231,11 @@ class _Batch:
             rows_updated=merged[1],
             rows_unchanged=merged[2],
         )
+
+    def _upload_rejects(self, parts: dict[int, Path], outcomes: list[FileOutcome]) -> dict[int, str | None]:
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            done = pool.map(lambda part: self._upload(parts[part], outcomes[part], "rejected/"), parts)
+            return dict(zip(parts, done, strict=True))
 
     def _keep(self, staged: Path, outcomes: list[FileOutcome]) -> None:
         """Put the staged Parquet into its bucket, under the content's hash; a group's under its first file's."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,10 @@ CREATE TABLE IF NOT EXISTS audit.rejected_rows (
 );
 CREATE INDEX IF NOT EXISTS rejected_rows_file ON audit.rejected_rows (file_id);
 """
+
+_COPY_REJECTS = (
+    "COPY audit.rejected_rows (file_id, dataset, path, record, line, column_name, rule, message, raw) FROM STDIN"
+)
 
 _UPGRADE = """
 ALTER TABLE audit.file_ingestion_log
@@ -247,9 +251,12 @@ def record(
     connection.execute(
         "DELETE FROM audit.rejected_rows WHERE file_id = ANY(%s)", [[entry for entry in written if entry is not None]]
     )
-    for place, path in (rejects or {}).items():
-        if (entry := written[place]) is not None:
-            _record_rejects(connection, entry, outcomes[place], path)
+    kept = {place: path for place, path in (rejects or {}).items() if written[place] is not None}
+    if kept:
+        with connection.cursor().copy(_COPY_REJECTS) as copy:
+            for place, path in kept.items():
+                for row in _rejected_rows(path):
+                    copy.write_row((written[place], outcomes[place].dataset, outcomes[place].path, *row))
 
 
 def _values(outcome: FileOutcome, entry_id: int, run_id: str) -> dict[str, Any]:
@@ -259,18 +266,15 @@ def _values(outcome: FileOutcome, entry_id: int, run_id: str) -> dict[str, Any]:
     return values | {"started_at": outcome.started_at or None, "modified": outcome.modified or None}
 
 
-def _record_rejects(connection: Connection, entry_id: int, outcome: FileOutcome, rejects: Path) -> None:
+def _rejected_rows(rejects: Path) -> Iterator[tuple[Any, ...]]:
+    """Yield a file's first rejected rows, as many as are kept."""
     import pyarrow.parquet as pq
 
     names = ["record", "line", "column_name", "rule", "message", "raw"]
     batch = next(pq.ParquetFile(rejects).iter_batches(MAX_REJECTED_ROWS, columns=names), None)
-    statement = (
-        "COPY audit.rejected_rows (file_id, dataset, path, record, line, column_name, rule, message, raw) FROM STDIN"
-    )
-    with connection.cursor().copy(statement) as copy:
-        for row in batch.to_pylist() if batch else ():
-            row["raw"] = None if row["raw"] is None else row["raw"][:MAX_RAW]
-            copy.write_row((entry_id, outcome.dataset, outcome.path, *(row[name] for name in names)))
+    for row in batch.to_pylist() if batch else ():
+        row["raw"] = None if row["raw"] is None else row["raw"][:MAX_RAW]
+        yield tuple(row[name] for name in names)
 
 
 def record_moves(connection: Connection, outcomes: Sequence[FileOutcome]) -> None:

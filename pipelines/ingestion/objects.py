@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 _COPY_LIMIT = 5 * 1024**3  # copy_object's, by the S3 API
+_DELETE_LIMIT = 1000  # keys of one delete_objects, by the S3 API
+_PUT_LIMIT = 8 * 1024**2
 
 
 def s3_client(endpoint: str | None, access_key: str, secret_key: str, region: str = "us-east-1") -> Any:
@@ -97,7 +99,10 @@ class ObjectStore:
     def upload(self, path: Path, uri: str) -> None:
         """Write a file to an object."""
         bucket, key = split(uri)
-        self.client.upload_file(str(path), bucket, key)
+        if path.stat().st_size > _PUT_LIMIT:
+            self.client.upload_file(str(path), bucket, key)
+        else:  # without the transfer manager's threads, which cost more than a small file
+            self.client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
 
     def copy(self, uri: str, target: str, size: int) -> None:
         """Copy an object of `size` bytes.
@@ -129,10 +134,24 @@ class ObjectStore:
         self.copy(uri, target, size)
         self.delete(uri)
 
-    def delete(self, uri: str) -> None:
-        """Delete an object; one that is not there is no error."""
-        bucket, key = split(uri)
-        self.client.delete_object(Bucket=bucket, Key=key)
+    def delete(self, *uris: str) -> None:
+        """Delete objects; one that is not there is no error.
+
+        Raises:
+            OSError: the store kept some of them.
+        """
+        by_bucket: dict[str, list[str]] = {}
+        for bucket, key in map(split, uris):
+            by_bucket.setdefault(bucket, []).append(key)
+        for bucket, keys in by_bucket.items():
+            if len(keys) == 1:
+                self.client.delete_object(Bucket=bucket, Key=keys[0])
+                continue
+            for first in range(0, len(keys), _DELETE_LIMIT):
+                objects = [{"Key": key} for key in keys[first : first + _DELETE_LIMIT]]
+                answer = self.client.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+                if answer.get("Errors"):
+                    raise OSError(f"not deleted from {bucket}: {answer['Errors'][:3]}")
 
 
 def split(uri: str) -> tuple[str, str]:

@@ -90,10 +90,8 @@ def process(
     results = [Cleaned() for _ in files]
     contents: dict[int, Content] = {}
     for part, path in enumerate(files):
-        folder = work / str(part)
-        folder.mkdir()
         try:
-            contents[part] = inspect(path, folder, contract.ingest.csv.encoding, limits)
+            contents[part] = inspect(path, work / f"part{part}", contract.ingest.csv.encoding, limits)
             results[part].notes = _notes(contents[part])
         except FileRefused as refused:
             results[part].refuse(refused)

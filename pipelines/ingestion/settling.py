@@ -51,8 +51,9 @@ def settle_all(
     movers = _Moves(store, contract.name)
     incoming = [place for place, outcome in enumerate(outcomes) if _is_incoming(outcome.source, store)]
     with ThreadPoolExecutor(TRANSFERS) as pool:
-        moved = list(pool.map(movers.move, [outcomes[place] for place in incoming]))
+        moved = list(pool.map(movers.copy, [outcomes[place] for place in incoming]))
     settled = dict(zip(incoming, moved, strict=True))
+    store.delete(*(outcome.path for outcome in moved if outcome.moved_to))
     ledger.record_moves(connection, [outcome for outcome in moved if outcome.moved_to])
     return [settled.get(place, outcome) for place, outcome in enumerate(outcomes)]
 
@@ -97,8 +98,11 @@ class _Moves:
             self._listed[folder] = {found.uri: found for found in self.store.list(bucket, f"{prefix}/")}
         return self._listed[folder]
 
-    def move(self, outcome: FileOutcome) -> FileOutcome:
-        """Move a file and return its outcome with the new address, unchanged if nobody knows where the file is."""
+    def copy(self, outcome: FileOutcome) -> FileOutcome:
+        """Copy a file to where it belongs and return its outcome with the new address.
+
+        The outcome is unchanged if nobody knows where the file is.
+        """
         source = outcome.source
         folder = f"s3://{self.store.raw}/{self.dataset}/{_folder(outcome.stage)}/dt={source.day}"
         target = f"{folder}/{source.name}"
@@ -111,7 +115,7 @@ class _Moves:
                 stem, dot, extension = target.rpartition("/")[2].partition(".")
                 target = f"{target.rpartition('/')[0]}/{stem}.{outcome.content_hash[:12]}{dot}{extension}"
         try:
-            self.store.move(source.uri, target, source.size)
+            self.store.copy(source.uri, target, source.size)
         except FileNotFoundError:
             return outcome if self.store.find(target) is None else replace(outcome, moved_to=target)
         return replace(outcome, moved_to=target, rejects_uri=self._beside(outcome, target))

@@ -12,6 +12,7 @@ from rich.table import Table
 from dataplatform_cli.command import Json, reported, settings_of_repository
 from dataplatform_cli.contract import app as contract_app
 from dataplatform_cli.display import out, start_display
+from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import find_root
 from dataplatform_cli.setup import write_env
 
@@ -158,6 +159,34 @@ def dbt(context: typer.Context) -> None:
     from dataplatform_cli.dbt import run_dbt
 
     raise typer.Exit(run_dbt(settings_of_repository(), context.args))
+
+
+bench_app = typer.Typer(help="Measure what the platform costs, beside its limit and its peers.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.command("ingest")
+@reported
+def bench_ingest(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows of the large file.")] = 2_000_000,
+    files: Annotated[int, typer.Option(min=1, help="Small files of 100 rows, for the scenario files.")] = 10_000,
+    scenarios: Annotated[str, typer.Option(help="Some of first,upsert,delta,files,memory.")] = "first,upsert,delta",
+    ways: Annotated[str, typer.Option(help="Some of copy,ours,dlt,pandas.")] = "copy,ours,dlt,pandas",
+    repeat: Annotated[int, typer.Option(min=1, help="Runs of copy and ours; the median counts.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Load files on scratch servers: bare COPY as the limit, our way, dlt and pandas + ON CONFLICT."""
+    from dataplatform_cli.bench import SCENARIOS, print_report
+    from dataplatform_cli.bench import bench_ingest as run
+
+    chosen = tuple(scenarios.split(","))
+    if unknown := set(chosen) - set(SCENARIOS):
+        raise PlatformError(f"there is no scenario {', '.join(sorted(unknown))}", f"known: {', '.join(SCENARIOS)}")
+    figures = run(settings_of_repository(), rows, files, chosen, tuple(ways.split(",")), repeat)
+    if as_json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+    else:
+        print_report(figures)
 
 
 @app.command()

@@ -118,7 +118,7 @@ def _content(path: Path, work: Path) -> tuple[Content, str | None]:
     """Return the file made plain, and its encoding where a contract has to name it."""
     for encoding in _ENCODINGS:
         try:
-            return inspect(path, work, encoding, Limits()), encoding
+            return inspect(path, work / "file", encoding, Limits()), encoding
         except FileRefused as refused:
             if not str(refused).startswith("is not ") or "byte" not in str(refused):
                 raise

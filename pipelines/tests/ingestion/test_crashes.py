@@ -59,7 +59,7 @@ POINTS = [
         ("pipelines.ingestion.core", "_Batch._upload"),
         ("pipelines.ingestion.ledger", "record"),
         ("pipelines.ingestion.core", "settle_all"),
-        ("pipelines.ingestion.settling", "_Moves.move"),
+        ("pipelines.ingestion.settling", "_Moves.copy"),
         ("client", "copy_object"),
         ("client", "delete_object"),
         ("pipelines.ingestion.ledger", "record_moves"),
