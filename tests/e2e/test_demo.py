@@ -93,7 +93,8 @@ def test_files_lie_where_their_outcome_says(platform: Any, manifest: dict[str, A
             for item in files
         }
         staged = platform.s3.list_objects_v2(Bucket="staging", Prefix=f"{dataset}/dt=")["Contents"]
-        assert len(staged) == sum(item["status"] == "succeeded" for item in files)
+        # Small files that come together are staged together.
+        assert 1 <= len(staged) <= sum(item["status"] == "succeeded" for item in files)
 
 
 def test_contracts_are_in_effect(platform: Any, manifest: dict[str, Any]) -> None:
