@@ -3,6 +3,8 @@
 A point is a call that the loader makes to a service: a round trip to Postgres or a request to S3, whatever the code
 around it looks like. For each point a dataset of its own is loaded, disturbed there, and loaded again; table, ledger,
 rejected rows and objects must be those of a dataset that nothing disturbed.
+
+By default some of the calls are points, 75 in all; with DP_TEST_EVERY_POINT=1 most are, 300 in all (ten minutes).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -28,6 +30,7 @@ from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack import postgres as postgres_server
 from dataplatform_cli.stack import s3 as s3_server
 from pipelines.ingestion import core
+from pipelines.ingestion.model import SourceFile
 from pipelines.ingestion.objects import ObjectStore
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -62,7 +65,9 @@ def load(contract, dsn, s3, at, after, pause):
         return result if here and after else call()
 
     wait = psycopg.Connection.wait
-    psycopg.Connection.wait = lambda self, gen, *a, **k: disturbed("sql " + gen.__name__, lambda: wait(self, gen, *a, **k))
+    psycopg.Connection.wait = lambda self, gen, *a, **k: disturbed(
+        "sql " + gen.__name__, lambda: wait(self, gen, *a, **k)
+    )
     store = ObjectStore(s3_client(*s3))
     request = store.client._make_api_call
     store.client._make_api_call = lambda name, *a: disturbed("s3 " + name, lambda: request(name, *a))
@@ -215,8 +220,6 @@ def place(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
         postgres.kill()
         s3.kill()
         log.close()
-        import shutil
-
         shutil.rmtree(postgres_server.outside_home(settings).parent, ignore_errors=True)
 
 
@@ -311,11 +314,13 @@ class Matrix:
             key = f"{dataset}/incoming/{name}"
             self.place.store.client.put_object(Bucket="raw", Key=key, Body=text.encode())
 
-    def again(self, contract: Contract) -> None:
-        """Load what waits, as the next run does."""
-        store = self.place.store
-        files = sorted(core.discover(store, contract), key=lambda file: file.uri)
-        core.ingest_batch(files, contract, self.place.dsn, store, run_id="again")
+    def waiting(self, contract: Contract) -> list[SourceFile]:
+        return core.discover(self.place.store, contract)
+
+    def again(self, contract: Contract, files: list[SourceFile] | None = None) -> None:
+        """Load the files of the task that was cut short, as its retry does; else what waits, as the next run does."""
+        files = self.waiting(contract) if files is None else files
+        core.ingest_batch(files, contract, self.place.dsn, self.place.store, run_id="again")
 
     def state(self, contract: Contract) -> dict[str, Any]:
         """Return all that a dataset has come to, without what differs between any two loads."""
@@ -378,39 +383,60 @@ def compare(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     ]
 
 
-def disturb(matrix: Matrix, undisturbed: Any, name: str, step: int, after: bool, server: Server | None) -> int:
+def disturb(
+    matrix: Matrix, undisturbed: Any, name: str, step: int, after: bool, server: Server | None, retried: bool = True
+) -> int:
     """Disturb a scenario at every so many calls, and return at how many points."""
     wanted, calls = undisturbed(name)
     assert wanted["unexplained"] == []
     assert not [uri for uri, _ in wanted["objects"] if "/incoming/" in uri]
     wrong, points = [], 0
-    for at in range(0, len(calls), step):
+    for at in range(step // 3, len(calls), 1 + step // 4 if EVERY else step):
         contract = matrix.dataset(SCENARIOS[name])
+        files = matrix.waiting(contract) if retried else None
         told = matrix.place.load(contract, at, after, server)
         if "killed" not in told:
             continue  # threads made fewer calls this time
         points += 1
         if server and not told.get("done"):
             wrong.append(f"{at} {told['killed']}: never got through: {told.get('errors', [])[-2:]}")
-        matrix.again(contract)
-        wrong += [f"{at} {told['killed']}: {what}" for what in compare(matrix.state(contract), wanted)]
+        matrix.again(contract, files)
+        found = matrix.state(contract)
+        if not retried:  # a task that is not tried again leaves the address of what it moved out of the ledger
+            found, expected = without_addresses(found), without_addresses(wanted)
+        else:
+            expected = wanted
+        wrong += [f"{at} {told['killed']}: {what}" for what in compare(found, expected)]
     assert not wrong, "\n".join(wrong)
     return points
 
 
-LOADER = [("first", 1, False), ("upsert", 2, False), ("upsert", 5, True), ("history", 3, False), ("replaced", 3, False)]
+def without_addresses(state: dict[str, Any]) -> dict[str, Any]:
+    return {**state, "ledger": sorted((entry[:-1] for entry in state["ledger"]), key=str)}
 
 
-@pytest.mark.parametrize(("name", "step", "after"), LOADER)
-def test_the_loader_is_killed(matrix, undisturbed, name, step, after):
-    assert disturb(matrix, undisturbed, name, step, after, None) >= 8
+EVERY = bool(os.environ.get("DP_TEST_EVERY_POINT"))
 
 
-@pytest.mark.parametrize(("name", "step"), [("first", 5), ("upsert", 5)])
+@pytest.mark.parametrize(
+    ("name", "step", "after", "retried"),
+    [
+        ("first", 4, False, True),
+        ("upsert", 7, False, True),
+        ("upsert", 12, True, False),
+        ("history", 10, False, False),
+        ("replaced", 8, False, True),
+    ],
+)
+def test_the_loader_is_killed(matrix, undisturbed, name, step, after, retried):
+    assert disturb(matrix, undisturbed, name, step, after, None, retried) >= 4
+
+
+@pytest.mark.parametrize(("name", "step"), [("first", 18), ("upsert", 18)])
 def test_postgres_is_killed(matrix, undisturbed, name, step):
-    assert disturb(matrix, undisturbed, name, step, False, matrix.place.postgres) >= 6
+    assert disturb(matrix, undisturbed, name, step, False, matrix.place.postgres) >= 4
 
 
-@pytest.mark.parametrize(("name", "step", "after"), [("first", 3, False), ("upsert", 3, True)])
+@pytest.mark.parametrize(("name", "step", "after"), [("first", 12, False), ("upsert", 16, True)])
 def test_the_object_store_is_killed(matrix, undisturbed, name, step, after):
-    assert disturb(matrix, undisturbed, name, step, after, matrix.place.s3) >= 8
+    assert disturb(matrix, undisturbed, name, step, after, matrix.place.s3) >= 4
