@@ -1,4 +1,4 @@
-"""Real data by a contract alone: 305 daily files of a shop, dropped into the bucket of the running platform.
+"""Real data by an inferred contract alone: 305 daily files of a shop, dropped into the bucket of the running platform.
 
 The files are third-party and not in the repository. They are read from `$DP_TEST_DATA/data/online_retail` (default: a
 folder `shared` beside the checkout), as published by the UCI Machine Learning Repository ("Online Retail").
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -31,10 +30,12 @@ def data(repository: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def loaded(platform: Any, data: Path) -> list[tuple[Any, ...]]:
-    """Drop the contract, put the files, and wait until the ledger has them all. Returns the ledger's rows."""
-    shutil.copytree(Path(__file__).parent / "contracts", platform.contracts, dirs_exist_ok=True)
+    """Infer the contract, put the files, and wait until the ledger has them all. Returns the ledger's rows."""
     files = sorted((data / "by-day").glob("*.csv.gz"))
     assert len(files) == 305
+    options = ("--domain", "retail", "--dataset", "online_retail", "--owner", "retail-analytics")
+    inferred = platform.dp("contract", "infer", *map(str, files), *options)
+    assert inferred.returncode == 0, inferred.stderr
     for path in files:
         platform.s3.upload_file(str(path), "raw", f"online_retail/incoming/{path.name}")
     query = """
@@ -65,7 +66,7 @@ def test_the_figures_are_the_published_ones(
     platform: Any, loaded: list[tuple[Any, ...]], golden: dict[str, Any]
 ) -> None:
     months = platform.rows(
-        "SELECT to_char(invoiced_at, 'YYYY-MM'), sum(quantity * unit_price) FROM staging.online_retail GROUP BY 1"
+        "SELECT to_char(invoice_date, 'YYYY-MM'), sum(quantity * unit_price) FROM staging.online_retail GROUP BY 1"
     )
     answer = golden["aggregates"]["revenue_by_month"]["answer"]
     assert {month: round(value, 3) for month, value in months} == {
@@ -76,7 +77,7 @@ def test_the_figures_are_the_published_ones(
     )
     assert dict(countries) == golden["aggregates"]["quantity_top10_countries"]["answer"]
     cancelled = platform.rows(
-        "SELECT to_char(invoiced_at, 'YYYY-MM'), count(*) FROM staging.online_retail"
+        "SELECT to_char(invoice_date, 'YYYY-MM'), count(*) FROM staging.online_retail"
         " WHERE invoice_no LIKE 'C%' GROUP BY 1"
     )
     assert dict(cancelled) == golden["aggregates"]["cancellations_by_month"]["answer"]
