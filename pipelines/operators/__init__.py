@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipelines.operators.minio import MinIOFileSensorOperator, MinIOUploadOperator
     from pipelines.operators.postgres import PostgresTableSensorOperator
     from pipelines.operators.quality import DataQualityCheckOperator, GreatExpectationsOperator
+    from pipelines.operators.replay import PutBackFailedFilesOperator, ReplayRejectedRowsOperator
 
 __all__ = [
     "DataQualityCheckOperator",
@@ -29,6 +30,8 @@ __all__ = [
     "MinIOFileSensorOperator",
     "MinIOUploadOperator",
     "PostgresTableSensorOperator",
+    "PutBackFailedFilesOperator",
+    "ReplayRejectedRowsOperator",
 ]
 
 _MODULES = {
@@ -39,6 +42,8 @@ _MODULES = {
     "MinIOFileSensorOperator": "minio",
     "MinIOUploadOperator": "minio",
     "PostgresTableSensorOperator": "postgres",
+    "PutBackFailedFilesOperator": "replay",
+    "ReplayRejectedRowsOperator": "replay",
     "DataQualityCheckOperator": "quality",
     "GreatExpectationsOperator": "quality",
 }

@@ -40,7 +40,7 @@ def ingest_files(settings: StackSettings, files: list[str], contract: str, dsn: 
     """
     chosen = find_contract(settings, contract)
     target = dsn or settings.dsn("loader")
-    store = _store(settings) if any(file.startswith("s3://") for file in files) else None
+    store = object_store(settings) if any(file.startswith("s3://") for file in files) else None
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     run_id = str(uuid4())
     outcomes = []
@@ -51,8 +51,8 @@ def ingest_files(settings: StackSettings, files: list[str], contract: str, dsn: 
             outcomes.append(_ingest_one(file, chosen, target, store, run_id))
             progress.advance(task)
     if dsn is None:  # lineage is told of the stack's own warehouse only
-        _report_lineage(settings, chosen, [outcome for outcome in outcomes if isinstance(outcome, FileOutcome)], run_id)
-    return [_told(file, outcome) for file, outcome in zip(files, outcomes, strict=True)]
+        report_lineage(settings, chosen, [outcome for outcome in outcomes if isinstance(outcome, FileOutcome)], run_id)
+    return [told(file, outcome) for file, outcome in zip(files, outcomes, strict=True)]
 
 
 def find_contract(settings: StackSettings, given: str) -> Contract:
@@ -108,16 +108,17 @@ def _ingest_one(
         ) from error
 
 
-def _told(file: str, outcome: FileOutcome | OSError) -> dict[str, Any]:
+def told(file: str, outcome: FileOutcome | OSError) -> dict[str, Any]:
+    """Return what is told of a file: its outcome, or why it could not be opened."""
     if isinstance(outcome, OSError):
-        told: dict[str, Any] = {"status": "failed", "error": f"{outcome.strerror or outcome}: {file}", "seconds": 0.0}
+        facts: dict[str, Any] = {"status": "failed", "error": f"{outcome.strerror or outcome}: {file}", "seconds": 0.0}
     else:
-        told = outcome.to_dict()
-    counts = {name: told.get(name, 0) for name in FIELDS if name.startswith("rows_")}
-    return {"path": file, "status": told["status"], **counts, "error": told["error"], "seconds": told["seconds"]}
+        facts = outcome.to_dict()
+    counts = {name: facts.get(name, 0) for name in FIELDS if name.startswith("rows_")}
+    return {"path": file, "status": facts["status"], **counts, "error": facts["error"], "seconds": facts["seconds"]}
 
 
-def _report_lineage(settings: StackSettings, contract: Contract, outcomes: list[FileOutcome], run_id: str) -> None:
+def report_lineage(settings: StackSettings, contract: Contract, outcomes: list[FileOutcome], run_id: str) -> None:
     """Tell the metadata service; where it is away, the event waits in the spool."""
     from data_lineage_hub_sdk import spool
     from data_lineage_hub_sdk.transport import client_from
@@ -142,7 +143,8 @@ def _report_lineage(settings: StackSettings, contract: Contract, outcomes: list[
         spool.drain(waiting, settings.metadata_url, key)
 
 
-def _store(settings: StackSettings) -> ObjectStore:
+def object_store(settings: StackSettings) -> ObjectStore:
+    """Return the stack's buckets."""
     from dataplatform_cli.stack.s3 import client
     from pipelines.ingestion.objects import ObjectStore
 

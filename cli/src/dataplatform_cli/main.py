@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -159,6 +161,49 @@ def dbt(context: typer.Context) -> None:
     from dataplatform_cli.dbt import run_dbt
 
     raise typer.Exit(run_dbt(settings_of_repository(), context.args))
+
+
+@app.command()
+@reported
+def replay(
+    dataset: Annotated[str, typer.Argument(help="Name of a dataset.", show_default=False)],
+    rejected: Annotated[bool, typer.Option("--rejected", help="Rejected rows, not failed files.")] = False,
+    match: Annotated[str, typer.Option(help="Shell pattern for the files' names.")] = "*",
+    ids: Annotated[list[int] | None, typer.Option("--id", help="Only these ids of the ledger.")] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="Show what waits and change nothing.")] = False,
+    export: Annotated[Path | None, typer.Option(help="Write rejected rows into this folder, to mend them.")] = None,
+    mended: Annotated[Path | None, typer.Option(help="A file of mended rows; with --rejected and one --id.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Take failed files, or rejected rows, in again after a contract or the data was mended.
+
+    Exit code 0 only if all of them ended well.
+    """
+    from dataplatform_cli import replay as replaying
+    from dataplatform_cli.ingest import GOOD, print_outcomes
+
+    settings = settings_of_repository()
+    rejected = rejected or export is not None
+    entries = replaying.waiting(settings, dataset, rejected, match, ids or ())
+    if export is not None:
+        written = [str(path) for path in replaying.export(settings, dataset, entries, export)]
+        sys.stdout.write(json.dumps({"written": written}) + "\n" if as_json else "".join(f"{p}\n" for p in written))
+        return
+    if only_list or not entries:
+        if as_json:
+            sys.stdout.write(json.dumps({"waiting": [dataclasses.asdict(entry) for entry in entries]}) + "\n")
+        elif entries:
+            replaying.print_entries(entries, rejected)
+        else:
+            out.print("no rejected row waits" if rejected else "no file has failed")
+        return
+    outcomes = replaying.replay_entries(settings, dataset, entries, rejected, mended)
+    if as_json:
+        sys.stdout.write(json.dumps({"files": outcomes}) + "\n")
+    else:
+        print_outcomes(outcomes)
+    if any(outcome["status"] not in GOOD for outcome in outcomes):
+        raise typer.Exit(1)
 
 
 bench_app = typer.Typer(help="Measure what the platform costs, beside its limit and its peers.", no_args_is_help=True)

@@ -16,7 +16,13 @@ from pipelines.ingestion import pgcopy
 
 pytestmark = pytest.mark.integration
 
-TIME = dt.datetime(2026, 2, 3, 4, 5, 6, 789012)
+
+def local(*parts: int) -> dt.datetime:
+    """Return a time of no zone."""
+    return dt.datetime(*parts)  # type: ignore[misc,arg-type]  # noqa: DTZ001
+
+
+TIME = local(2026, 2, 3, 4, 5, 6, 789012)
 CASES = [
     ("text", pa.string(), ["a", "", None, "日本\n\t\\N", "x" * 100_000]),
     ("varchar(5)", pa.string(), ["a", None, "abcde"]),
@@ -29,7 +35,7 @@ CASES = [
     ("double precision", pa.float64(), [1.1, None, 1e300, -0.0]),
     ("date", pa.date32(), [dt.date(2026, 1, 2), None, dt.date(1, 1, 1), dt.date(9999, 12, 31), dt.date(2000, 1, 1)]),
     ("time", pa.time64("us"), [dt.time(1, 2, 3, 4), None, dt.time(0)]),
-    ("timestamp", pa.timestamp("us"), [TIME, None, dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31)]),
+    ("timestamp", pa.timestamp("us"), [TIME, None, local(1, 1, 1), local(9999, 12, 31)]),
     ("timestamptz", pa.timestamp("us", "UTC"), [TIME.replace(tzinfo=dt.UTC), None]),
     ("numeric(12,2)", pa.decimal128(12, 2), [Decimal("1.50"), None, Decimal("-9999999999.99"), Decimal("0.00")]),
     ("numeric(5,0)", pa.decimal128(5, 0), [Decimal(12345), None, Decimal(-1)]),
