@@ -7,6 +7,7 @@ import io
 import json
 import os
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -33,14 +34,16 @@ class Case:
     refused: str | None = None
     ingest: dict[str, Any] = field(default_factory=dict)
     rescued: list[str | None] | None = None
+    fields: list[dict[str, Any]] | None = None
+    stage: str = "validation"
 
 
 A = ("a", "2026-01-01", "1.50", "1")
 
 
-def parquet(**columns: Any) -> bytes:
+def parquet(options: dict[str, Any] | None = None, **columns: Any) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer)
+    pq.write_table(pa.table(columns), buffer, **(options or {}))
     return buffer.getvalue()
 
 
@@ -183,33 +186,175 @@ VALUES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [*FORMATS, *REFUSED, *VALUES], ids=lambda case: case.name)
+N = None
+NESTED = '{"a":'
+DEEP = "[" * 100_000 + "]" * 100_000
+OBJECT = {"id": "a", "day": "2026-01-01", "amount": 1.5, "count": 1}
+DIALECTS = [
+    Case("comment lines", f"# made today\n{H}# more\n{ROW}#\n", ONE, ingest={"csv": {"comment": "#"}}),
+    Case("a comment mark inside a row", H + "a#b,,,,\n", [("a#b", N, N, N)], ingest={"csv": {"comment": "#"}}),
+    Case("escaped quote", H + '"a\\"b",,,,\n', [('a"b', N, N, N)], ingest={"csv": {"escape": "\\"}}),
+    Case("escaped delimiter", H + "a\\,b,,,,\n", [("a,b", N, N, N)], ingest={"csv": {"escape": "\\"}}),
+    Case("single quotes", H + "'a,b',,,,\n", [("a,b", N, N, N)], ingest={"csv": {"quote": "'"}}),
+    Case("delimiter by contract", (H + ROW).replace(",", "~"), ONE, ingest={"csv": {"delimiter": "~"}}),
+    Case("several null words", H + "a,-,N/A,null,\n", [("a", N, N, N)],
+         ingest={"csv": {"null_words": ["", "-", "N/A", "null"]}}),
+    Case("quoted header", '"id","day","amount","count","changed"\n' + ROW, ONE),
+    Case("blanks around header names", " id , day,amount ,count,changed\n" + ROW, ONE),
+    Case("header with BOM and quotes", b"\xef\xbb\xbf" + ('"id",' + H[3:] + ROW).encode(), ONE),
+    Case("unnamed column", "id,day,\na,2026-01-01,x\n", [("a", "2026-01-01", N, N)], rescued=['{"column 3":"x"}']),
+    Case("one column", "id\na\nb\n", [("a", N, N, N), ("b", N, N, N)]),
+    Case("row of delimiters", H + ",,,,\n" + ROW, ONE, {"id: required": 1}),
+    Case("quote inside a field", H + 'a"b,,,,\n', [('a"b', N, N, N)]),
+    Case("line of blanks", H + "   \n" + ROW, ONE, {"*: record": 1}),
+    Case("a thousand columns", f"id,{','.join(f'c{n}' for n in range(1000))}\na{',' * 1000}\n", [("a", N, N, N)]),
+    Case("utf-16 in gzip", gzip.compress((H + ROW).encode("utf-16")), ONE),
+    Case("gzip of nothing", gzip.compress(b""), refused="is empty"),
+    Case("gzip in gzip", gzip.compress(gzip.compress((H + ROW).encode())), refused="is not utf-8"),
+    Case("html in gzip", gzip.compress(b"<html><body>no</body></html>"), refused="an HTML page"),
+    Case("empty gzip member between", b"".join(map(gzip.compress, (H.encode(), b"", ROW.encode()))), ONE),
+    Case("zstd of two frames", zstd(H) + zstd(ROW), ONE),
+    Case("zstd cut short", zstd(H + ROW * 1000)[:-10], refused="zstd"),
+    Case("windows-1252 by contract", (H + "\N{EURO SIGN},,,,\n").encode("cp1252"), [("\N{EURO SIGN}", N, N, N)],
+         ingest={"csv": {"encoding": "cp1252"}}),
+    Case("utf-16 cut in half", (H + ROW).encode("utf-16")[:-1], refused="utf-16"),
+    Case("thousands of duplicates", H + "a,,,1,\n" * 3000, [("a", N, N, "1")], deduplicated=2999),
+]  # fmt: skip
+
+DOCUMENTS = [
+    Case("keys twice in json", '{"id":"a","id":"b"}\n', [("a", N, N, N)]),
+    Case("json with BOM", "\ufeff" + json.dumps(OBJECT) + "\n", ONE),
+    Case("json in utf-16", (json.dumps(OBJECT) + "\n").encode("utf-16"), ONE),
+    Case("one object over several lines", json.dumps(OBJECT, indent=2), [], {"*: record": 6}),
+    Case("json array in one line", json.dumps([OBJECT]), ONE),
+    Case("json numbers as text", '{"id":"a","amount":"1.50","count":"1"}\n', [("a", N, "1.50", "1")]),
+    Case("json true as integer", '{"id":"a","count":true}\n', [], {"count: type": 1}),
+    Case("json object as number", '{"id":"a","count":{"x":1}}\n', [], {"count: type": 1}),
+    Case("json array as text", '{"id":["a"]}\n', [('["a"]', N, N, N)]),
+    Case("json null key", '{"id":null}\n{"id":"b"}\n', [("b", N, N, N)], {"id: required": 1}),
+    Case("json NaN", '{"id":"a"}\n{"id":"b","amount":NaN}\n', [("a", N, N, N)], {"amount: type": 1}),
+    Case("json large integer", '{"id":"a","count":99999999999999999999}\n', [], {"count: range": 1}),
+    Case("json exponent", '{"id":"a","amount":1.5e0,"count":1}\n', [("a", N, "1.50", "1")]),
+    Case("json escapes", '{"id":"\\u00e4\\n\\ud83d\\ude00"}\n', [("ä\n\N{GRINNING FACE}", N, N, N)]),
+    Case("json of a lone surrogate", '{"id":"\\ud800"}\n{"id":"b"}\n', [("b", N, N, N)], {"*: record": 1}),
+    Case("deep json line", json.dumps(OBJECT) + '\n{"id":' + DEEP + "}\n", [(DEEP, N, N, N), A]),
+    Case("deep json array", DEEP, [], {"*: record": 1}),
+    Case("deep objects", f"{json.dumps(OBJECT)}\n{NESTED * 9_999}1{'}' * 9_999}\n", ONE, {"id: required": 1}),
+    Case("json array of texts", '["a","b"]', [], {"*: record": 2}),
+    Case("objects one after the other", '{"id":"a"}{"id":"b"}\n', [], {"*: record": 1}),
+    Case("two arrays", '[{"id":"a"}][{"id":"b"}]', refused="is no readable json"),
+]  # fmt: skip
+
+CODECS = ["NONE", "SNAPPY", "GZIP", "BROTLI", "LZ4", "ZSTD"]
+COLUMNAR = [
+    *(Case(f"parquet {codec}", parquet({"compression": codec}, id=["a"], amount=[1.5]), [("a", N, "1.50", N)])
+      for codec in CODECS),
+    Case("parquet with INT96", parquet({"use_deprecated_int96_timestamps": True}, id=["a"],
+         day=pa.array([20454 * 86400], pa.timestamp("s"))), [("a", "2026-01-01", N, N)]),
+    Case("parquet with nanoseconds", parquet({"version": "2.6"}, id=["a"],
+         day=pa.array([20454 * 86400 * 10**9], pa.timestamp("ns"))), [("a", "2026-01-01", N, N)]),
+    Case("parquet with decimals", parquet(id=["a"], amount=pa.array([Decimal("1.50")], pa.decimal128(30, 10))),
+         [("a", N, "1.50", N)]),
+    Case("parquet with a fine decimal", parquet(id=["a"], amount=pa.array([Decimal("1.505")], pa.decimal128(30, 3))),
+         [], {"amount: scale": 1}),
+    Case("parquet with wide decimals", parquet(id=["a"], amount=pa.array([Decimal("9" * 50)], pa.decimal256(60, 0))),
+         [], {"amount: range": 1}),
+    Case("parquet with NaN", parquet(id=["a", "b"], amount=[float("nan"), 1.5]), [("b", N, "1.50", N)],
+         {"amount: type": 1}),
+    Case("parquet with infinity", parquet(id=["a"], amount=[float("inf")]), [], {"amount: type": 1}),
+    Case("parquet with unsigned integers", parquet(id=["a"], count=pa.array([2**64 - 1], pa.uint64())), [],
+         {"count: range": 1}),
+    Case("parquet with a dictionary", parquet(id=pa.array(["a", "a"]).dictionary_encode()), [("a", N, N, N)],
+         deduplicated=1),
+    Case("parquet with large text", parquet(id=pa.array(["a"], pa.large_string())), [("a", N, N, N)]),
+    Case("parquet with bytes as text", parquet(id=pa.array([b"a"], pa.binary())), [("a", N, N, N)]),
+    Case("parquet with booleans as integers", parquet(id=["a"], count=[True]), [], {"count: type": 1}),
+    Case("parquet with a struct", parquet(id=["a"], more=[{"x": [1, None]}]), [("a", N, N, N)],
+         rescued=['{"more":"{\\"x\\":[1,null]}"}']),
+    Case("parquet of many row groups", parquet({"row_group_size": 1}, id=[str(n) for n in range(5)]),
+         [(str(n), N, N, N) for n in range(5)]),
+    Case("parquet without columns of the contract", parquet(x=[1]), refused="lacks the required column id"),
+    Case("parquet in gzip", gzip.compress(parquet(id=["a"])), [("a", N, N, N)]),
+    Case("parquet with NUL", parquet(id=["a\0", "b"]), [("b", N, N, N)], {"id: type": 1}),
+]  # fmt: skip
+
+
+def field_of(**more: Any) -> list[dict[str, Any]]:
+    """Return columns of which `v` has further properties."""
+    return [{"name": "id", "logicalType": "string", "primaryKey": True, "required": True},
+            {"name": "v", **{"logicalType": "string"} | more}]  # fmt: skip
+
+
+def judged(name: str, rule: str, good: list[str], bad: list[str], **more: Any) -> Case:
+    """Return a case of a column whose good values stay and whose bad ones break a rule."""
+    rows = [f'{number},"{text}"' for number, text in enumerate([*good, *bad])]
+    staged = [(str(number),) for number in range(len(good))]
+    return Case(name, "id,v\n" + "\n".join(rows) + "\n", staged, {f"v: {rule}": len(bad)}, fields=field_of(**more))
+
+
+RULES = [
+    judged("too long", "maxLength", ["abc", "äöü"], ["abcd"], logicalTypeOptions={"maxLength": 3}),
+    judged("varchar", "maxLength", ["abc"], ["abcd"], physicalType="varchar(3)"),
+    judged("too short", "minLength", ["ab"], ["a"], logicalTypeOptions={"minLength": 2}),
+    judged("pattern", "pattern", ["A1"], ["1A", "a1"], logicalTypeOptions={"pattern": "^[A-Z][0-9]$"}),
+    judged("email", "format", ["a@b.de"], ["a@b", "@b.de", "a b@c.de"], logicalTypeOptions={"format": "email"}),
+    judged("minimum", "minimum", ["1", "5"], ["0", "-1"], logicalType="integer", logicalTypeOptions={"minimum": 1}),
+    judged("maximum", "maximum", ["1.5"], ["1.51"], logicalType="number", physicalType="numeric(9,2)",
+           logicalTypeOptions={"maximum": 1.5}),
+    judged("exclusive minimum", "exclusiveMinimum", ["0.01"], ["0"], logicalType="number", physicalType="numeric(9,2)",
+           logicalTypeOptions={"exclusiveMinimum": 0}),
+    judged("small integer", "range", ["32767", "-32768"], ["32768"], logicalType="integer", physicalType="smallint"),
+    judged("double", "range", ["1e308", "-0"], ["1e309"], logicalType="number", physicalType="double precision"),
+    judged("not a number", "type", ["1.0"], ["NaN", "Infinity"], logicalType="number", physicalType="double precision"),
+    judged("boolean", "type", ["true", "0", "Yes"], ["maybe", "2"], logicalType="boolean"),
+    judged("time", "type", ["10:00", "23:59:59.5"], ["24:00", "10:60"], logicalType="time"),
+    judged("date of another format", "type", ["31.12.2026"], ["2026-12-31", "31.02.2026"], logicalType="date",
+           logicalTypeOptions={"format": "dd.MM.yyyy"}),
+    judged("json", "type", ["{}", "[1]"], ["{", "x"], logicalType="object"),
+    Case("volume: too few rows", "id,v\na,1\n", refused="1 row", fields=field_of(),
+         ingest={"file": {"min_rows": 2}}),
+    Case("volume: too many rows", "id,v\na,1\nb,2\n", refused="2 rows", fields=field_of(),
+         ingest={"file": {"max_rows": 1}}),
+    Case("uniqueness of a set", "id,v\na,1\nb,1\n", refused="v", fields=field_of(unique=True)),
+    Case("uniqueness holds", "id,v\na,1\nb,2\n", [("a",), ("b",)], fields=field_of(unique=True)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "case", [*FORMATS, *REFUSED, *VALUES, *DIALECTS, *DOCUMENTS, *COLUMNAR, *RULES], ids=lambda case: case.name
+)
 def test_file(case: Case, tmp_path, make_contract):
-    contract = make_contract(**case.ingest)
+    contract = make_contract(case.fields, **case.ingest)
     path = tmp_path / "file.csv"  # the name never matters
     path.write_bytes(case.body if isinstance(case.body, bytes) else case.body.encode())
     source = SourceFile(str(path), contract.name, path.stat().st_size, "2026-01-02T00:00:00+00:00")
     prepared = core.prepare(source, contract, None, folder=tmp_path / "staged")
     if case.refused is not None:
-        assert (prepared.status, prepared.stage) == ("failed", "validation"), prepared
+        assert (prepared.status, prepared.stage) == ("failed", case.stage), prepared
         assert case.refused in (prepared.error or "")
         assert prepared.rejects_by_rule == case.rules
         return
     assert (prepared.status, prepared.error) == ("staged", None)
     assert prepared.rejects_by_rule == case.rules
+    shown = "id" if case.fields else "id, day::text, amount::text, count::text"
     staged = duckdb.execute(
-        "SELECT id, day::text, amount::text, count::text, _rescued FROM read_parquet(?) ORDER BY id",
-        [prepared.staged_uri],
+        f"SELECT {shown}, _rescued FROM read_parquet(?) ORDER BY id", [prepared.staged_uri]
     ).fetchall()
-    assert [row[:4] for row in staged] == case.staged
+    assert [row[:-1] for row in staged] == case.staged
     assert prepared.rows_deduplicated == case.deduplicated
     assert prepared.rows_read == len(staged) + case.deduplicated + sum(case.rules.values())
     if case.rescued is not None:
-        assert [row[4] for row in staged] == case.rescued
+        assert [row[-1] for row in staged] == case.rescued
     if case.rules:
         kept = duckdb.execute("SELECT raw, message FROM read_parquet(?)", [prepared.rejects_uri]).fetchall()
         assert len(kept) == sum(case.rules.values())
         assert all(raw is not None and message for raw, message in kept), kept
+
+
+@pytest.mark.xfail(strict=True, reason="noise is told from decimals by a share of the value, not by its digits")
+def test_a_decimal_too_many_in_a_large_number(tmp_path, make_contract):
+    case = Case("", value("amount", "2439400982.208"), [], {"amount: scale": 1})
+    test_file(case, tmp_path, make_contract)
 
 
 def test_rejected_row_is_found_again_in_its_file(tmp_path, make_contract):
