@@ -69,6 +69,13 @@ def test_infer_overwrites_only_when_told_to(contracts: Path, sample: str) -> Non
     assert load_contract(path).name == "accounts"
 
 
+def test_infer_refuses_a_dataset_that_is_described_already(contracts: Path, sample: str) -> None:
+    assert infer(sample).exit_code == 0
+    done = contract("infer", sample, "--domain", "other", "--dataset", "accounts")
+    assert done.exit_code == 1
+    assert "is described by" in done.stderr
+
+
 def test_infer_to_standard_output(contracts: Path, sample: str, tmp_path: Path) -> None:
     done = infer(sample, "--output", "-")
     assert done.exit_code == 0

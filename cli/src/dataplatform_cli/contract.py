@@ -53,6 +53,8 @@ def infer(
     if missing:
         raise PlatformError(f"there is no file {', '.join(missing)}", "give the paths of local files")
     target = None if output == "-" else Path(output) if output else _place(domain, dataset)
+    if target is not None and not output:
+        _check_unknown(dataset, target)
     if target is not None and target.exists() and not force:
         raise PlatformError(f"{target} is there already", "--force overwrites it, --output - only shows the new one")
     with err.status("reading") as status:
@@ -154,6 +156,15 @@ def sync(as_json: Json = False) -> None:
 
 def _place(domain: str, dataset: str) -> Path:
     return settings_of_repository().contracts / domain / f"{dataset}.odcs.yaml"
+
+
+def _check_unknown(dataset: str, target: Path) -> None:
+    """Refuse a dataset that another file describes: its folder in the bucket and its table are taken."""
+    from data_quality.contract import load_contracts
+
+    for contract in load_contracts(settings_of_repository().contracts):
+        if dataset in (contract.name, contract.table) and Path(contract.path).resolve() != target.resolve():
+            raise PlatformError(f"dataset {dataset!r} is described by {contract.path}", "choose another --dataset")
 
 
 def _check_name(option: str, value: str) -> None:

@@ -26,14 +26,18 @@ CODE_WORDS = frozenset({
 })  # fmt: skip
 CHANGED_WORDS = ({"updated"}, {"modified"}, {"changed"}, {"last", "update"}, {"last", "change"}, {"modification"},
                  {"lastupdate"}, {"lastmodified"})  # fmt: skip
+MONEY_WORDS = frozenset({
+    "price", "amount", "cost", "total", "revenue", "budget", "spend", "fee", "tax", "salary", "limit", "balance",
+    "value", "rate", "discount", "margin",
+})  # fmt: skip
 AMOUNT_WORDS = frozenset({
     "quantity", "qty", "count", "amount", "price", "cost", "total", "revenue", "sales", "units", "pieces", "stock",
     "weight", "height", "width", "length", "size", "duration", "seconds", "minutes", "hours", "days", "age",
-    "budget", "spend", "fee", "tax", "salary", "impressions", "clicks", "visits", "views",
+    "budget", "limit", "spend", "fee", "tax", "salary", "impressions", "clicks", "visits", "views",
 })  # fmt: skip
 CLOSED_WORDS = frozenset({
-    "status", "type", "kind", "category", "class", "level", "priority", "gender", "sex", "currency", "channel",
-    "severity", "grade", "tier", "segment", "method", "mode", "stage", "flag", "direction", "unit",
+    "type", "kind", "category", "class", "level", "priority", "gender", "sex", "currency", "channel",
+    "severity", "grade", "tier", "segment", "method", "mode", "flag", "direction", "unit",
 })  # fmt: skip
 FREE_WORDS = frozenset({
     "description", "comment", "comments", "note", "notes", "remark", "remarks", "text", "message", "reason",

@@ -110,7 +110,10 @@ def _calendar(found: Profile, rules: Rules) -> None:
 
 
 def _values(name: str, column: str, found: Profile, rules: Rules) -> None:
-    """A list of values is closed if the name says that it is one and each value came often; else it only warns."""
+    """A list of values is closed if the name says that it is one and each value came often; else it only warns.
+
+    That of a status is never closed: the first files do not have what rows come to be later.
+    """
     values = [value for value, _ in found.common]
     if (
         not values
@@ -124,7 +127,7 @@ def _values(name: str, column: str, found: Profile, rules: Rules) -> None:
     if not is_list and (names.is_code(name) or names.is_identifier(name)):
         return
     rarest = min(rows for _, rows in found.common)
-    closed = is_list and len(values) <= _MAX_LIST and rarest >= 5
+    closed = is_list and 1 < len(values) <= _MAX_LIST and rarest >= 5
     rule: dict[str, Any] = {
         "name": f"{column}_accepted" if closed else f"{column}_seen_before",
         "type": "library",

@@ -96,13 +96,19 @@ def _numeric(name: str, found: Profile, enough: float, connection: duckdb.DuckDB
         dated = _dated(find_format(connection, compact=True), enough)
         if dated:
             return dated
-    if whole >= enough:
+    if whole >= enough and not _is_money(name, found):
         return _integer(name, found, low, high)
     if found.count("comma") and found.count("number"):
         return None  # 1.234 and 1,5 in one column: which is the point, nobody can say
     if found.count("comma") and _only_thousands(connection):
         return None
     return _decimal(found, low, high)
+
+
+def _is_money(name: str, found: Profile) -> bool:
+    """Whether whole numbers are written with decimals that may come to be used: 2600.00, or a price of 12.0."""
+    whole = found.shapes.get("whole")
+    return whole is not None and (whole.scale > 1 or names.has(name, names.MONEY_WORDS))
 
 
 def _only_thousands(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -59,6 +59,8 @@ def column(inferred: Infer) -> Callable[..., Inferred]:
     [
         ("a", ["1", "2", "-3"], "integer", "integer"),
         ("a", ["17850.0", "13047.0"], "integer", "integer"),
+        ("a", ["2600.00", "300.00"], "number", "numeric(18,4)"),
+        ("unit_price", ["26.0", "3.0"], "number", "numeric(18,4)"),
         ("a", ["1", "9000000"], "integer", "bigint"),
         ("a", ["1", "99999999999999999999"], "integer", "numeric(38,0)"),
         ("customer_id", ["1", "2"], "integer", "bigint"),
@@ -185,7 +187,7 @@ def test_personal_data(name, value, kind, column):
 
 def test_personal_data_is_classified_and_its_values_are_not_quoted(inferred):
     rows = "".join(f"{number},1980-02-{number % 28 + 1:02d},gold\n" for number in range(300))
-    found, contract = inferred("id,birth_date,status\n" + rows, dataset="members")
+    found, contract = inferred("id,birth_date,tier\n" + rows, dataset="members")
     assert contract.columns[1].is_pii
     assert "birth_date" in contract.columns[1].tags
     assert "1980-02" not in found.text
@@ -194,11 +196,13 @@ def test_personal_data_is_classified_and_its_values_are_not_quoted(inferred):
 
 def test_lists_are_closed_only_where_the_name_says_so(inferred):
     rows = "".join(
-        f"{number},{('open', 'paid', 'sent')[number % 3]},{('DE', 'FR')[number % 2]}\n" for number in range(600)
+        f"{number},{('new', 'old', 'used')[number % 3]},{('DE', 'FR')[number % 2]},{('open', 'paid')[number % 2]},EUR\n"
+        for number in range(600)
     )
-    _, contract = inferred("row,status,country\n" + rows)
-    assert contract.columns[1].accepted == ("open", "paid", "sent")
-    assert contract.columns[2].accepted == ()
+    _, contract = inferred("row,category,country,status,currency\n" + rows)
+    assert contract.columns[1].accepted == ("new", "old", "used")
+    # Other countries, later states and a second currency are to be expected.
+    assert [column.accepted for column in contract.columns[2:]] == [(), (), ()]
     rule = next(rule for rule in contract.quality if rule.name == "country_seen_before")
     assert (rule.severity, rule.unit) == ("warning", "percent")
 
