@@ -225,12 +225,12 @@ def _label(instance: Any) -> str:
 def run(airflow: StackSettings) -> Callable[[DAG], Run]:
     """A function that runs a DAG in this process, as `dag.test()` does, and returns what became of it."""
 
-    def test(dag: DAG) -> Run:
+    def test(dag: DAG, **conf: Any) -> Run:
         from airflow.models.dag import DagModel
 
         if DagModel.get_current(dag.dag_id) is None and "/pipelines/dags/" not in dag.fileloc:
             _register(dag)
-        return Run(dag.test())
+        return Run(dag.test(run_conf=conf or None))
 
     return test
 

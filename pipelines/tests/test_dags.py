@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 DATASETS = ("campaigns", "customers", "orders", "products", "sales")
 DAGS = {
     "build__curated", "check__warehouse", *(f"ingest__{dataset}" for dataset in DATASETS),
-    "maintain__alerts", "maintain__contracts", "maintain__lineage_spool",
+    "maintain__alerts", "maintain__contracts", "maintain__lineage_spool", "maintain__reprocess_failed",
 }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("clean_warehouse")]
 
 HEADER = "sale_id,sale_date,customer_id,product_id,product_category,quantity,unit_price,total_amount,region,updated_at"
-BRANCHES = ("batch.validation_failed[0]", "batch.processing_failed[0]", "batch.ingesting_failed[0]")
+BRANCHES = ("batch.validation_failed[0]", "batch.processing_failed[0]", "batch.loading_failed[0]")
 Query = Callable[..., list[tuple[Any, ...]]]
 
 
@@ -82,11 +82,12 @@ def test_the_sample_ends_as_its_manifest_says(
     dag: DAG, run: Callable[[DAG], Run], store: ObjectStore, query: Query, put: Any, tmp_path: Path
 ) -> None:
     manifest = write_sample(tmp_path, days=5)
-    for file in manifest.files:
+    files = manifest.of("sales")
+    for file in files:
         put(file.name, (tmp_path / file.name).read_bytes())
     done = run(dag)
 
-    failed = {file.stage for file in manifest.files if file.status == "failed"}
+    failed = {file.stage for file in files if file.status == "failed"}
     assert done.state == "success"
     assert done.states == {
         "discover": "success",
@@ -97,7 +98,7 @@ def test_the_sample_ends_as_its_manifest_says(
     }  # fmt: skip
     assert done.asset_events == ["staging.sales"]
 
-    for file in manifest.files:
+    for file in files:
         entry = ledger(query, file.name)
         for name in ("status", "stage", "rows_read", "rows_rejected", "rows_deduplicated", "rows_inserted",
                      "rows_updated", "rows_unchanged"):  # fmt: skip
@@ -122,7 +123,7 @@ def test_the_sample_ends_as_its_manifest_says(
         }
     )
     assert rejected == Counter(
-        {(file.name, rule): count for file in manifest.files for rule, count in file.rejected_by_rule.items()}
+        {(file.name, rule): count for file in files for rule, count in file.rejected_by_rule.items()}
     )
 
 
@@ -147,7 +148,7 @@ def test_exact_rows_and_every_branch(
     failed_stages = {ledger(query, name)["stage"] for name in ("b2_page.csv", "b3_cut.csv.gz", "b5_mostly_bad.csv")}
     assert done.state == "success"
     assert done.states["batch.validation_failed[0]"] == "success"
-    assert done.states["batch.ingesting_failed[0]"] == "skipped"
+    assert done.states["batch.loading_failed[0]"] == "skipped"
     assert done.states["batch.processing_failed[0]"] == ("success" if "processing" in failed_stages else "skipped")
     assert done.result("publish") == {"files": 2, "rows_changed": 31}
 
@@ -222,7 +223,7 @@ def test_a_table_that_refuses_is_a_failure_at_loading(
         query("ALTER TABLE staging.sales DROP CONSTRAINT no_more")
     assert done.state == "success"
     assert [done.states[branch] for branch in BRANCHES] == ["skipped", "skipped", "success"]
-    assert done.result("publish") == {"files": 2, "rows_changed": 1}
+    assert done.result("publish") == {"files": 1, "rows_changed": 1}
     assert ledger(query, "e1_refused.csv")["stage"] == "loading"
     assert "no_more" in ledger(query, "e1_refused.csv")["error"]
     assert "sales/failed/loading_failed/e1_refused.csv" in objects(store)
@@ -247,3 +248,22 @@ def test_publish_hears_of_every_batch(
         ("D401",),
         ("D403",),
     ]
+
+
+def test_failed_files_and_rejected_rows_are_taken_in_again(
+    dag_bag: DagBag, run: Callable[..., Run], store: ObjectStore, query: Query, put: Any, take_in: Callable[[], None]
+) -> None:
+    put("g1.csv", csv(*[sale(number) for number in range(500, 530)], sale(530, day="2026-02-30")))
+    put("g2.csv", b"<html></html>")
+    take_in()
+    assert "sales/failed/validation_failed/g2.csv" in objects(store)
+    done = run(dag_bag.dags["maintain__reprocess_failed"], dataset="sales", match="g*")
+    assert done.states == {"failed_files": "success", "rejected_rows": "success"}
+    assert done.result("failed_files") == ["s3://raw/sales/incoming/g2.csv"]
+    [again] = done.result("rejected_rows")
+    assert (again["rows_read"], again["rows_rejected"]) == (1, 1)  # nothing was mended
+    assert query(f"SELECT path FROM audit.file_ingestion_log WHERE id = {again['replay_of']}") == [
+        ("s3://raw/sales/incoming/g1.csv",)
+    ]
+    done = run(dag_bag.dags["maintain__reprocess_failed"], dataset="sales", match="none", rejected=False)
+    assert done.states == {"failed_files": "skipped", "rejected_rows": "skipped"}

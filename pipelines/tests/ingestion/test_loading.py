@@ -63,8 +63,11 @@ def test_small_files_go_in_as_if_one_after_the_other(store, dataset, make_contra
         f"SELECT t.id, amount, path FROM staging.{dataset} AS t JOIN audit.file_ingestion_log AS l ON l.id = _file_id"
     )
     assert rows(f"{table} ORDER BY 1") == [
-        ("a", 5, prefix + "5.csv"), ("b", 2, prefix + "1.csv"), ("c", 1, prefix + "3.csv"), ("d", 4, prefix + "4.ndjson"),
-    ]  # fmt: skip
+        ("a", 5, prefix + "5.csv"),
+        ("b", 2, prefix + "1.csv"),
+        ("c", 1, prefix + "3.csv"),
+        ("d", 4, prefix + "4.ndjson"),
+    ]
     assert rows("SELECT path, rule FROM audit.rejected_rows") == [(prefix + "1.csv", "type")]
 
 
