@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pipelines.ingestion import arrivals
+from pipelines.ingestion import arrivals, core
 from pipelines.ingestion.model import SourceFile
 
 
@@ -73,3 +73,23 @@ def test_a_clock_that_is_ahead_keeps_no_file_waiting(store, dataset, make_contra
     began = time.monotonic()
     assert {file.name for file in arrivals.discover(store, make_contract(name=dataset))} == {"future.csv", "past.csv"}
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.xfail(strict=True, reason="a file is moved without a look at whether it is still the one that was read")
+@pytest.mark.integration
+def test_a_file_replaced_while_it_is_loaded_is_not_lost(store, dataset, make_contract, empty_database, rows):
+    """Producers write each key once; one that does not loses nothing either."""
+    contract, key = make_contract(name=dataset), f"{dataset}/incoming/a.csv"
+    store.client.put_object(Bucket="raw", Key=key, Body=b"id,count\na,1\n")
+    files = arrivals.discover(store, contract)
+    copy = store.client.copy_object
+
+    def replaced(**arguments):
+        store.client.copy_object = copy
+        store.client.put_object(Bucket="raw", Key=key, Body=b"id,count\nb,2\nc,3\n")
+        return copy(**arguments)
+
+    store.client.copy_object = replaced
+    core.ingest_batch(files, contract, empty_database, store)
+    core.ingest_batch(arrivals.discover(store, contract), contract, empty_database, store)
+    assert rows(f"SELECT id, count FROM staging.{dataset} ORDER BY id") == [("a", 1), ("b", 2), ("c", 3)]
