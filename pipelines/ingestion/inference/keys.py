@@ -39,6 +39,8 @@ def find_key(
         why = "only some of the rows were looked at" if sampled else "too little speaks for it"
         if not sampled and own and own[0].profile.rows < _CERTAIN_ROWS:
             why = f"{own[0].profile.rows:,} rows are too few to be sure"
+        if len(likely) > 1:
+            why = f"so is {likely[1].name}"
         told = " or ".join(f"--key {column.name}" for column in likely[:3])
         return [], [f"no key: {likely[0].name} is unique and never empty, but {why}; if it is one, say {told}"]
     return [], [_nearly(columns, dataset)]

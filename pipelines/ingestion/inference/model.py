@@ -52,8 +52,7 @@ class Inferred:
 class Inference:
     """A contract as text, its columns with their reasons, and what was noted of the dataset as a whole.
 
-    `verified` says how many of the rows it was inferred from the contract takes without rejecting one; None where the
-    files were too large to try.
+    `rejected` is how many rows of its own files the contract rejects, None where they were too large to try.
     """
 
     text: str
