@@ -21,6 +21,7 @@ from pipelines.ingestion.expressions import Expression, any_of, case, expression
 from pipelines.ingestion.model import FileRefused
 
 RESCUED = "_rescued"
+MAX_FIELDS = 2000  # Postgres' tables end at 1,600 columns; more keys than that are no fields but data
 MAX_NEW_COLUMNS = 100  # that one file may add to a table; more are no columns but data
 
 
@@ -126,8 +127,10 @@ def check_columns(header: list[str], contract: Contract) -> None:
     """Compare a file's fields with the contract.
 
     Raises:
-        FileRefused: required columns are missing, or there are unknown ones and the contract forbids them.
+        FileRefused: required columns are missing, unknown ones are forbidden, or there are far too many.
     """
+    if len(header) > MAX_FIELDS:
+        raise FileRefused(f"has {len(header):,} fields, more than the {MAX_FIELDS:,} that a record may have")
     found, strange = match(header, contract), unknown(header, contract)
     missing = [column.name for column in contract.columns if column.required and column.name not in found]
     if missing and header:

@@ -29,6 +29,7 @@ from pipelines.ingestion.loading import Loaded, Rows, keyed_later, load_rows
 from pipelines.ingestion.model import FileOutcome, FileRefused, Limits, PreparedFile, SourceFile
 from pipelines.ingestion.objects import ObjectStore, split
 from pipelines.ingestion.sandbox import Reading, Request, reader
+from pipelines.ingestion.scratch import scratch_folder
 from pipelines.ingestion.settling import GONE, settle, settle_all
 
 __all__ = [
@@ -111,8 +112,8 @@ class _Batch:
 
     def ingest(self, sources: Sequence[SourceFile]) -> list[FileOutcome]:
         """Return what became of a group's files; failures are not in the ledger yet, and no file has been moved."""
-        with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
-            fetched = fetch(sources, self.store, Path(scratch), self.contract, self.replay_of)
+        with scratch_folder() as scratch:
+            fetched = fetch(sources, self.store, scratch, self.contract, self.replay_of)
             done: dict[int, FileOutcome] = {}
             fresh: dict[str, int] = {}
             entries = ledger.find_succeeded(
@@ -127,7 +128,7 @@ class _Batch:
                 else:
                     fresh[file.content_hash] = place
             places = list(fresh.values())
-            taken = self._take([fetched[place] for place in places], Path(scratch))
+            taken = self._take([fetched[place] for place in places], scratch)
             done |= dict(zip(places, taken, strict=True))
             for place in copies:
                 done[place] = self._known(fetched[place])
@@ -138,7 +139,8 @@ class _Batch:
         found = ledger.find_succeeded(self.connection, self.contract.name, [file.content_hash])
         entry = found.get(file.content_hash)
         if entry is None:  # a copy of a file of the same group that failed: it fails the same way
-            return self._take([file], file.scratch())[0]
+            with scratch_folder() as scratch:
+                return self._take([file], scratch)[0]
         if entry.is_delivery(file.source):
             return replace(file.outcome(), **entry.counts.to_dict())
         outcome = replace(file.outcome(), status="duplicate")
@@ -279,12 +281,12 @@ def prepare(
         The prepared file; bad data is an outcome (`failed` with stage and error), not an exception.
     """
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="ingest-") as scratch:
-        [file] = fetch([source], store, Path(scratch), contract, None)
+    with scratch_folder() as scratch:
+        [file] = fetch([source], store, scratch, contract, None)
         base = PreparedFile(source, file.content_hash, contract.version, "failed", started_at=file.started_at)
         if file.path is None:
             return replace(base, stage="validation", error=GONE)
-        work = Path(scratch) / "reading"
+        work = scratch / "reading"
         work.mkdir()
         target = folder / (file.content_hash or "file")
         target.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,8 @@ from typing import Any
 
 import duckdb
 
+from pipelines.ingestion.scratch import prefix
+
 MEMORY_LIMIT = "512MB"
 THREADS = 2
 
@@ -24,7 +26,7 @@ def engine() -> duckdb.DuckDBPyConnection:
 
 @cache  # a forked child must not close its parent's either
 def _database(process: int) -> duckdb.DuckDBPyConnection:
-    spill = tempfile.mkdtemp(prefix=f"ingest-spill-{process}-")
+    spill = tempfile.mkdtemp(prefix=prefix())
     atexit.register(_remove, spill, process)
     config: dict[str, Any] = {
         "memory_limit": MEMORY_LIMIT,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,13 +45,6 @@ class Fetched:
             started_at=self.started_at,
             replay_of=self.replay_of,
         )
-
-    def scratch(self) -> Path:
-        """Return a new folder beside the file's bytes."""
-        if self.path is None:
-            raise ValueError(f"{self.source.uri} is not here")
-        folder = self.path.parent if self.source.is_object else None
-        return Path(tempfile.mkdtemp(dir=folder, prefix="again-"))
 
 
 def groups(sources: Iterable[SourceFile], contract: Contract) -> Iterator[list[SourceFile]]:

@@ -79,7 +79,15 @@ _COPY_REJECTS = (
 
 _UPGRADE = """
 ALTER TABLE audit.file_ingestion_log
-    ADD COLUMN IF NOT EXISTS replay_of bigint REFERENCES audit.file_ingestion_log (id)
+    ADD COLUMN IF NOT EXISTS replay_of bigint REFERENCES audit.file_ingestion_log (id);
+-- A raw row can hold personal data: whoever only looks at dashboards sees everything of a rejected row but its text.
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'reporter') THEN
+        REVOKE SELECT ON audit.rejected_rows FROM reporter;
+        GRANT SELECT (file_id, dataset, path, record, line, column_name, rule, message, rejected_at)
+            ON audit.rejected_rows TO reporter;
+    END IF;
+END $$
 """
 
 _RECORD = """

@@ -369,11 +369,14 @@ class _Run:
 
     def _write_rejects(self, target: Path) -> None:
         described = [(number, *_described(rule)) for number, rule in enumerate(self.rules, 1)]
-        self.connection.execute("CREATE OR REPLACE TABLE rules (number INTEGER, col TEXT, rule TEXT, message TEXT)")
-        self.connection.executemany("INSERT INTO rules VALUES (?, ?, ?, ?)", described)
+        self.connection.execute(
+            "CREATE OR REPLACE TABLE rules (number INTEGER, col TEXT, rule TEXT, message TEXT, is_pii BOOLEAN)"
+        )
+        self.connection.executemany("INSERT INTO rules VALUES (?, ?, ?, ?, ?)", described)
         self.connection.execute(
             "COPY (SELECT _part AS part, _record AS record, _line AS line, col AS column_name, rule, CASE "
             "WHEN _problem IS NOT NULL THEN _problem WHEN col IS NULL THEN message "
+            "WHEN is_pii THEN col || ' ' || message "
             "ELSE col || ' ' || coalesce(chr(39) || left(_original, 100) || chr(39) || ' ', '') || message "
             "END AS message, replace(_raw, chr(0), chr(65533)) AS raw "
             "FROM rejected JOIN rules ON number = _rule ORDER BY part, record) "
@@ -399,10 +402,10 @@ def _with_raw(piece: Piece, table: Any) -> Any:
     return table.set_column(table.schema.get_field_index("_raw"), "_raw", column)
 
 
-def _described(rule: Rule) -> tuple[str | None, str, str]:
+def _described(rule: Rule) -> tuple[str | None, str, str, bool]:
     if rule.column is None:
-        return None, rule.test.rule, f"unknown columns {rule.test.message}"
-    return rule.column.column, rule.test.rule, rule.test.message
+        return None, rule.test.rule, f"unknown columns {rule.test.message}", False
+    return rule.column.column, rule.test.rule, rule.test.message, rule.column.is_pii
 
 
 def _check_volume(result: Cleaned, contract: Contract) -> None:

@@ -233,7 +233,7 @@ def _engine_piece(part: int, path: Path, form: Layout, line: int, record: int, p
         f"SELECT {part}::INTEGER AS part, {record} + n AS record, {line} + n AS line, NULL::VARCHAR AS raw, "
         "NULL::VARCHAR AS problem, * EXCLUDE (n) FROM (SELECT row_number() OVER () AS n, * FROM read_csv("
         f"{literal(path)}, auto_detect=false, header=false, columns={{{columns}}}, delim={literal(form.delimiter)}, "
-        f"quote={literal(form.quote)}, escape={literal(form.quote)}, new_line='{new_line}', nullstr='\x1f', "
+        f"quote={literal(form.quote)}, escape={literal(form.quote)}, new_line='{new_line}', nullstr='\x1f\x1e\x1f', "
         f"max_line_size={MAX_LINE}, buffer_size={2 * MAX_LINE}))"
     )
 

@@ -89,7 +89,7 @@ def text_lines(path: Path) -> str:
     return (
         f"SELECT row_number() OVER () AS line, raw FROM read_csv({literal(path)}, auto_detect=false, header=false, "
         f"columns={{'raw': 'VARCHAR'}}, delim='\x1f', quote='', escape='', new_line='\\n', "
-        f"nullstr='\x1f', strict_mode=false, max_line_size={MAX_LINE}, buffer_size={2 * MAX_LINE})"
+        f"nullstr='\x1e', strict_mode=false, max_line_size={MAX_LINE}, buffer_size={2 * MAX_LINE})"
     )
 
 

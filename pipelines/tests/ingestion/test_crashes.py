@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from data_quality.contract import load_contract
-from pipelines.ingestion import core
+from pipelines.ingestion import core, ledger
 
 pytestmark = pytest.mark.integration
 
@@ -176,3 +177,13 @@ def test_loader_role_without_right_to_make_schemas(postgres, tmp_path: Path, rep
     contract = load_contract(repository / "data-quality/contracts/sales/sales.odcs.yaml")
     outcome = core.ingest_file(str(path), contract, postgres.dsn("loader"))
     assert (outcome.status, outcome.error) in [("succeeded", None), ("duplicate", None)]
+
+
+def test_the_reporter_sees_no_raw_text_of_rejected_rows(postgres, repository):
+    contract = load_contract(repository / "data-quality/contracts/sales/sales.odcs.yaml")
+    with core.connected(postgres.dsn("loader")) as loader:
+        ledger.ensure_schema(loader, contract)
+    with psycopg.connect(postgres.dsn("reporter")) as reporter:
+        reporter.execute("SELECT dataset, line, rule, message FROM audit.rejected_rows")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reporter.execute("SELECT raw FROM audit.rejected_rows")
