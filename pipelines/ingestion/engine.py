@@ -13,7 +13,7 @@ import duckdb
 
 from pipelines.ingestion.scratch import prefix
 
-MEMORY_LIMIT = "512MB"
+MEMORY_LIMIT = "256MB"
 THREADS = 2
 
 

@@ -10,11 +10,9 @@ file by itself has handed on its rows by then, and the caller throws them away.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -25,11 +23,12 @@ import numpy as np
 
 from data_quality.contract import Contract
 from pipelines.ingestion import cleaning
-from pipelines.ingestion.cleaning import RESCUED, Rule
-from pipelines.ingestion.columns import literal, quoted
+from pipelines.ingestion.cleaning import RESCUED
+from pipelines.ingestion.columns import quoted
 from pipelines.ingestion.content import Content, inspect
 from pipelines.ingestion.engine import THREADS, engine
-from pipelines.ingestion.model import FileRefused, Limits, Stage
+from pipelines.ingestion.judging import Cleaned, Judge, Tables
+from pipelines.ingestion.model import FileRefused, Limits
 from pipelines.ingestion.readers import Piece, Source, first_line, read
 
 Sink = Callable[[Any], None]  # takes Arrow tables of good rows: the contract's columns, _rescued, and _part
@@ -39,28 +38,6 @@ GOOD, REPEATED, BAD = 0, 1, 2
 
 _MAX_STATEMENTS = 256
 _statements: dict[tuple[Any, ...], str] = {}  # by contract and header
-
-
-@dataclass
-class Cleaned:
-    """What became of one file of a group. A refused one has `error` and `stage`, and its counts as far as known."""
-
-    rows_read: int = 0
-    rows_rejected: int = 0
-    rows_staged: int = 0
-    rejects_by_rule: dict[str, int] = field(default_factory=dict)
-    error: str | None = None
-    stage: Stage | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def rows_deduplicated(self) -> int:
-        """Good rows that a later row of the same key replaced."""
-        return self.rows_read - self.rows_rejected - self.rows_staged if self.error is None else 0
-
-    def refuse(self, error: FileRefused) -> None:
-        """Note why the file is not taken."""
-        self.error, self.stage = str(error), error.stage
 
 
 def process(
@@ -165,14 +142,12 @@ class _Run:
     ) -> None:
         self.ordered = ordered
         self.contract, self.sources, self.results, self.connection = contract, sources, results, connection
-        self.rules = cleaning.rules(contract)
         self.single = len(results) == 1
-        self.unique = [column for column in contract.columns if column.unique and contract.key != (column.column,)]
+        self.tables = Tables(connection)
+        self.judge = Judge(contract, results, self.tables)
         self.kept: list[Any] = []
         self.final = self._counted(sink)
         self.sink = self.final if self.single else self.kept.append
-        self.broken: dict[int, Counter[int]] = {part: Counter() for part in range(len(results))}
-        self.tables: set[str] = set()  # made in the engine by this run
 
     @cached_property
     def columns(self) -> list[str]:
@@ -200,15 +175,10 @@ class _Run:
             self._take(piece, table)
         if "held" in self.tables:
             self._write_newest()
-        for part, result in enumerate(self.results):
-            if result.error is None:
-                self._judge(part, result)
-        self._check_unique()
-        if "rejected" in self.tables:
-            self._write_rejects(rejects)
+        self.judge.pass_judgement()
+        self.judge.write_rejects(rejects)
         self._hand_on_kept()
-        for name in self.tables:
-            self.connection.execute(f"DROP TABLE {name}")
+        self.tables.drop()
 
     def _find_repeated(self) -> None:
         """Note the hashes of keys that occur more than once in a file. A chance collision costs time, not truth."""
@@ -285,6 +255,8 @@ class _Run:
             refused = FileRefused(f"can't be read to its end: {first_line(error)}")
         except FileRefused as error:
             refused = error
+        if len(source.parts) > 1:  # which of them it was shows when they are read one by one
+            raise refused
         _refuse_all([source], self.results, refused)
         return []
 
@@ -296,21 +268,13 @@ class _Run:
         if repeated:
             self._give(table.slice(0, repeated).select(self.columns))
         if bad > repeated:
-            self._keep("held", table.slice(repeated, bad - repeated).select([*self.columns, "_record"]))
+            self.tables.add("held", table.slice(repeated, bad - repeated).select([*self.columns, "_record"]))
         if bad < table.num_rows:
-            names = ["_part", "_record", "_line", "_rule", "_problem", "_raw", "_original"]
-            rejected = table.slice(bad).select(names)
-            for part, rule in zip(rejected["_part"].to_pylist(), rejected["_rule"].to_pylist(), strict=True):
-                self.broken[part][rule] += 1
-            self._keep("rejected", rejected)
+            self.judge.reject(table.slice(bad))
 
-    def _keep(self, name: str, table: Any) -> None:
-        """Add rows to a table of the engine, which goes to disk where it grows large."""
-        self.connection.register("added", table)
-        verb = f"INSERT INTO {name}" if name in self.tables else f"CREATE OR REPLACE TABLE {name} AS"
-        self.tables.add(name)
-        self.connection.execute(f"{verb} SELECT * FROM added")
-        self.connection.unregister("added")
+    def _give(self, table: Any) -> None:
+        self.judge.note_unique(table)
+        self.sink(table)
 
     def _write_newest(self) -> None:
         names = ", ".join(quoted(name) for name in self.columns)
@@ -321,36 +285,6 @@ class _Run:
 
         for batch in self.connection.sql(query).to_arrow_reader(BATCH):
             self._give(pa.Table.from_batches([batch]))
-
-    def _give(self, table: Any) -> None:
-        for number, column in enumerate(self.unique):
-            self._keep(f"unique_{number}", table.select(["_part", column.column]).drop_null())
-        self.sink(table)
-
-    def _check_unique(self) -> None:
-        """Refuse files that repeat a value in a column that is unique without being the key."""
-        for number, column in enumerate(self.unique):
-            if f"unique_{number}" not in self.tables:
-                continue
-            name = quoted(column.column)
-            query = (
-                f"SELECT _part, arg_max(v, n), max(n) FROM (SELECT _part, {name} AS v, count(*) AS n "
-                f"FROM unique_{number} GROUP BY ALL HAVING n > 1) GROUP BY _part"
-            )
-            for part, value, times in self.connection.execute(query).fetchall():
-                shown = "" if column.is_pii else f" (for example {value!r}, {times} times)"
-                message = f"repeats values in column {column.column}, which is unique{shown}"
-                self.results[part].refuse(FileRefused(message))
-
-    def _judge(self, part: int, result: Cleaned) -> None:
-        """Count a file's rejected rows, and refuse it if there are too many of them, or it has too few or many rows."""
-        rules = {self.rules[number - 1].name: count for number, count in sorted(self.broken[part].items())}
-        result.rejects_by_rule, result.rows_rejected = rules, sum(rules.values())
-        try:
-            _check_volume(result, self.contract)
-            _check_budget(result, self.contract)
-        except FileRefused as refused:
-            result.refuse(refused)
 
     def _hand_on_kept(self) -> None:
         """Hand on the rows of a group's good files."""
@@ -366,22 +300,6 @@ class _Run:
         query = f"SELECT * FROM kept WHERE _part IN ({parts}) ORDER BY {order}"
         for batch in self.connection.sql(query).to_arrow_reader(BATCH):
             self.final(pa.Table.from_batches([batch]))
-
-    def _write_rejects(self, target: Path) -> None:
-        described = [(number, *_described(rule)) for number, rule in enumerate(self.rules, 1)]
-        self.connection.execute(
-            "CREATE OR REPLACE TABLE rules (number INTEGER, col TEXT, rule TEXT, message TEXT, is_pii BOOLEAN)"
-        )
-        self.connection.executemany("INSERT INTO rules VALUES (?, ?, ?, ?, ?)", described)
-        self.connection.execute(
-            "COPY (SELECT _part AS part, _record AS record, _line AS line, col AS column_name, rule, CASE "
-            "WHEN _problem IS NOT NULL THEN _problem WHEN col IS NULL THEN message "
-            "WHEN is_pii THEN col || ' ' || message "
-            "ELSE col || ' ' || coalesce(chr(39) || left(_original, 100) || chr(39) || ' ', '') || message "
-            "END AS message, replace(_raw, chr(0), chr(65533)) AS raw "
-            "FROM rejected JOIN rules ON number = _rule ORDER BY part, record) "
-            f"TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)"
-        )
 
 
 def _bounds(table: Any) -> tuple[int, int]:
@@ -400,32 +318,3 @@ def _with_raw(piece: Piece, table: Any) -> Any:
     raw = piece.raw_lines(table["_line"].slice(first).to_pylist())
     column = pa.chunked_array([pa.nulls(first, pa.string()), pa.array(raw, pa.string())])
     return table.set_column(table.schema.get_field_index("_raw"), "_raw", column)
-
-
-def _described(rule: Rule) -> tuple[str | None, str, str, bool]:
-    if rule.column is None:
-        return None, rule.test.rule, f"unknown columns {rule.test.message}", False
-    return rule.column.column, rule.test.rule, rule.test.message, rule.column.is_pii
-
-
-def _check_volume(result: Cleaned, contract: Contract) -> None:
-    rules = contract.ingest.file
-    if rules.min_rows is not None and result.rows_read < rules.min_rows:
-        raise FileRefused(f"has {result.rows_read:,} rows, fewer than the {rules.min_rows:,} its contract asks for")
-    if rules.max_rows is not None and result.rows_read > rules.max_rows:
-        raise FileRefused(f"has {result.rows_read:,} rows, more than the {rules.max_rows:,} its contract allows")
-
-
-def _check_budget(result: Cleaned, contract: Contract) -> None:
-    budget = contract.ingest.rejects
-    if result.rows_rejected > budget.max_rows:
-        allowed = f"{budget.max_rows:,} rows"
-    elif result.rows_rejected * 100 > budget.max_percent * result.rows_read:
-        allowed = f"{budget.max_percent:g} percent"
-    else:
-        return
-    worst = ", ".join(
-        f"{name} {count:,}" for name, count in sorted(result.rejects_by_rule.items(), key=lambda item: -item[1])[:5]
-    )
-    rows = f"{result.rows_rejected:,} bad rows of {result.rows_read:,}"
-    raise FileRefused(f"has {rows}, more than the {allowed} its contract allows ({worst})")
