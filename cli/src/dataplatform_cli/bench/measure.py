@@ -12,7 +12,7 @@ import psutil
 
 from dataplatform_cli.errors import PlatformError
 
-_INTERVAL = 0.2
+_INTERVAL = 0.1
 
 
 def run_measured(command: list[str], secret: str = "") -> dict[str, Any]:
@@ -48,11 +48,11 @@ def run_measured(command: list[str], secret: str = "") -> dict[str, Any]:
 
 
 def _memory(root: psutil.Process) -> int:
-    """Return the resident bytes of a process and its children, those they share counted once."""
+    """Return the resident bytes of a process and its children; what they share counts for each of them."""
     total = 0
     try:
         for process in (root, *root.children(recursive=True)):
-            total += process.memory_full_info().pss
+            total += process.memory_info().rss
     except psutil.Error:  # one of them has just ended
         pass
     return total
