@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,15 +34,29 @@ def free_port() -> Callable[[], int]:
 
 
 @pytest.fixture(scope="session")
-def stack_settings(tmp_path_factory: pytest.TempPathFactory) -> StackSettings:
+def new_home() -> Iterator[Callable[[], Path]]:
+    """A function that returns a new folder for a stack, which any user can enter, and which ends with the tests.
+
+    Not one of pytest's: another pytest that starts meanwhile takes the right to enter its folders from Postgres' user.
+    """
+    made: list[Path] = []
+
+    def make() -> Path:
+        made.append(Path(tempfile.mkdtemp(prefix="dataplatform-test-")))
+        made[-1].chmod(0o755)
+        return made[-1]
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stack_settings(new_home: Callable[[], Path]) -> StackSettings:
     """Settings of a scratch stack: every port free, data in a folder of the test run."""
-    home = tmp_path_factory.mktemp("stack")
-    for folder in (home, *home.parents):  # the user who runs Postgres must be able to enter
-        if folder.stat().st_uid == os.geteuid() and folder != folder.parent:
-            folder.chmod(folder.stat().st_mode | 0o055)
     services = ("postgres", "minio", "minio_console", "metadata", "airflow", "superset")
     ports = {f"{name}_port": unused_port() for name in services}
-    return StackSettings(dp_home=home, metadata_api_key="test-key", **ports)
+    return StackSettings(dp_home=new_home(), metadata_api_key="test-key", **ports)
 
 
 def _stop(process: subprocess.Popen[bytes], how: signal.Signals) -> None:

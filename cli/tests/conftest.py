@@ -37,12 +37,9 @@ class Stack:
 
 
 @pytest.fixture
-def stack(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Stack]:
+def stack(new_home: Callable[[], Path], free_port: Callable[[], int]) -> Iterator[Stack]:
     """A stack that is taken down, and its data with it, at the end of the test."""
-    home = tmp_path_factory.mktemp("dp") / "home"
-    for folder in home.parents:  # the user who runs Postgres must be able to enter
-        if folder.stat().st_uid == os.geteuid() and folder != folder.parent:
-            folder.chmod(folder.stat().st_mode | 0o055)
+    home = new_home() / "home"
     ports = {f"{name}_port": free_port() for name in ("postgres", "minio", "metadata", "airflow", "superset")}
     settings = StackSettings(dp_home=home, metadata_api_key="test-key", _env_file=None, **ports)  # type: ignore[arg-type, call-arg]
     environment = {

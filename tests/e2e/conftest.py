@@ -52,15 +52,9 @@ class Platform:
 
 
 @pytest.fixture(scope="session")
-def platform(
-    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int], repository: Path
-) -> Iterator[Platform]:
+def platform(new_home: Callable[[], Path], free_port: Callable[[], int], repository: Path) -> Iterator[Platform]:
     """The platform after its demo."""
-    scratch = tmp_path_factory.mktemp("platform")
-    for folder in scratch.parents:  # the user who runs Postgres must be able to enter
-        if folder.stat().st_uid == os.geteuid() and folder != folder.parent:
-            folder.chmod(folder.stat().st_mode | 0o055)
-    scratch.chmod(0o755)
+    scratch = new_home()
     contracts = scratch / "contracts"
     shutil.copytree(repository / "data-quality" / "contracts", contracts)
     ports = {f"{name}_port": free_port() for name in ("postgres", "minio", "metadata", "airflow", "superset")}

@@ -172,11 +172,8 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Place]:
-    home = tmp_path_factory.mktemp("killed")
-    for folder in (home, *home.parents):  # the user who runs Postgres must be able to enter
-        if folder.stat().st_uid == os.geteuid() and folder != folder.parent:
-            folder.chmod(folder.stat().st_mode | 0o055)
+def place(new_home: Callable[[], Path], free_port: Callable[[], int]) -> Iterator[Place]:
+    home = new_home()
     ports = {f"{name}_port": free_port() for name in ("postgres", "minio", "minio_console")}
     settings = StackSettings(dp_home=home, _env_file=None, **ports)  # type: ignore[call-arg, arg-type]
     cluster, store = postgres_server.locate(settings), s3_server.locate(settings)
