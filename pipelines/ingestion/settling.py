@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import psycopg
 from data_quality.contract import Contract
 from pipelines.ingestion import ledger
 from pipelines.ingestion.groups import TRANSFERS
-from pipelines.ingestion.model import FileOutcome, SourceFile, Stage
+from pipelines.ingestion.model import FileOutcome, SourceFile
 from pipelines.ingestion.objects import ObjectStore, StoredObject
 
 GONE = "is no longer there: moved or deleted before it was read"
@@ -48,12 +49,12 @@ def settle_all(
         _record_failures(failed, connection, store, run_id)
     if store is None:
         return list(outcomes)
-    movers = _Moves(store, contract.name)
     incoming = [place for place, outcome in enumerate(outcomes) if _is_incoming(outcome.source, store)]
+    movers = _Moves(store, [outcomes[place] for place in incoming])
     with ThreadPoolExecutor(TRANSFERS) as pool:
-        moved = list(pool.map(movers.copy, [outcomes[place] for place in incoming]))
+        copied = list(pool.map(movers.copy, [outcomes[place] for place in incoming]))
+    moved = movers.delete(copied)
     settled = dict(zip(incoming, moved, strict=True))
-    store.delete(*(outcome.path for outcome in moved if outcome.moved_to))
     ledger.record_moves(connection, [outcome for outcome in moved if outcome.moved_to])
     return [settled.get(place, outcome) for place, outcome in enumerate(outcomes)]
 
@@ -77,48 +78,60 @@ def _record_failures(
             ledger.record(connection, new, run_id, rejects=rejects)
 
 
+def _is_same(here: StoredObject, source: SourceFile) -> bool:
+    """Whether an object is still the one that was listed. Not every answer has fractions of a second."""
+    listed = dt.datetime.fromisoformat(source.modified)
+    return here.size == source.size and int(here.modified.timestamp()) == int(listed.timestamp())
+
+
 def _is_incoming(source: SourceFile, store: ObjectStore) -> bool:
     return source.uri.startswith(f"s3://{store.raw}/{source.dataset}/incoming/")
 
 
-def _folder(stage: Stage | None) -> str:
-    return f"failed/{stage}_failed" if stage else "processed"
+def _target(outcome: FileOutcome, store: ObjectStore) -> str:
+    folder = f"failed/{outcome.stage}_failed" if outcome.stage else "processed"
+    return f"s3://{store.raw}/{outcome.dataset}/{folder}/dt={outcome.source.day}/{outcome.source.name}"
 
 
 class _Moves:
-    """Files on their way out of `incoming/`, never over another one. A target folder is listed once."""
+    """Files on their way out of `incoming/`, never over another one. What is there is asked for all of them at once."""
 
-    def __init__(self, store: ObjectStore, dataset: str) -> None:
-        self.store, self.dataset = store, dataset
-        self._listed: dict[str, dict[str, StoredObject]] = {}
-
-    def _there(self, folder: str) -> dict[str, StoredObject]:
-        if folder not in self._listed:
-            bucket, _, prefix = folder.removeprefix("s3://").partition("/")
-            self._listed[folder] = {found.uri: found for found in self.store.list(bucket, f"{prefix}/")}
-        return self._listed[folder]
+    def __init__(self, store: ObjectStore, outcomes: Sequence[FileOutcome]) -> None:
+        self.store = store
+        by_folder: dict[str, list[str]] = {}
+        for outcome in outcomes:
+            for uri in (outcome.path, _target(outcome, store)):
+                by_folder.setdefault(uri.rpartition("/")[0], []).append(uri)
+        self.there: dict[str, StoredObject] = {}
+        for uris in by_folder.values():
+            self.there |= store.find_all(uris)
 
     def copy(self, outcome: FileOutcome) -> FileOutcome:
         """Copy a file to where it belongs and return its outcome with the new address.
 
-        The outcome is unchanged if nobody knows where the file is.
+        The outcome is unchanged if nobody knows where the file is, or another one has taken its place meanwhile.
         """
-        source = outcome.source
-        folder = f"s3://{self.store.raw}/{self.dataset}/{_folder(outcome.stage)}/dt={source.day}"
-        target = f"{folder}/{source.name}"
-        there = self._there(folder).get(target)
-        if there is not None:
-            here = self.store.find(source.uri)
-            if here is None:  # a move that was cut short after its delete
-                return replace(outcome, moved_to=target)
-            if (there.size, there.etag) != (here.size, here.etag):
-                stem, dot, extension = target.rpartition("/")[2].partition(".")
-                target = f"{target.rpartition('/')[0]}/{stem}.{outcome.content_hash[:12]}{dot}{extension}"
+        source, target = outcome.source, _target(outcome, self.store)
+        here, there = self.there.get(source.uri), self.there.get(target)
+        if here is None:  # a move that was cut short after its delete, or somebody took the file away
+            return outcome if there is None else replace(outcome, moved_to=target)
+        if not _is_same(here, source):
+            return outcome  # it is the next run's
+        if there is not None and (there.size, there.etag) != (here.size, here.etag):
+            stem, dot, extension = target.rpartition("/")[2].partition(".")
+            target = f"{target.rpartition('/')[0]}/{stem}.{outcome.content_hash[:12]}{dot}{extension}"
         try:
             self.store.copy(source.uri, target, source.size)
-        except FileNotFoundError:
-            return outcome if self.store.find(target) is None else replace(outcome, moved_to=target)
+        except FileNotFoundError:  # another process moved it just now, and noted where to
+            return outcome
         return replace(outcome, moved_to=target, rejects_uri=self._beside(outcome, target))
+
+    def delete(self, outcomes: Sequence[FileOutcome]) -> list[FileOutcome]:
+        """Delete files that have been copied, but for those that another one has just replaced."""
+        now = self.store.find_all(outcome.path for outcome in outcomes if outcome.moved_to)
+        replaced = {uri for uri, found in now.items() if found != self.there.get(uri)}
+        self.store.delete(*(uri for uri in now if uri not in replaced))
+        return [replace(outcome, moved_to=None) if outcome.path in replaced else outcome for outcome in outcomes]
 
     def _beside(self, outcome: FileOutcome, target: str) -> str | None:
         """Move a failed file's rejected rows to its side."""

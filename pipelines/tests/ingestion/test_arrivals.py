@@ -75,7 +75,6 @@ def test_a_clock_that_is_ahead_keeps_no_file_waiting(store, dataset, make_contra
     assert time.monotonic() - began < 3
 
 
-@pytest.mark.xfail(strict=True, reason="a file is moved without a look at whether it is still the one that was read")
 @pytest.mark.integration
 def test_a_file_replaced_while_it_is_loaded_is_not_lost(store, dataset, make_contract, empty_database, rows):
     """Producers write each key once; one that does not loses nothing either."""

@@ -20,9 +20,10 @@ pytestmark = pytest.mark.integration
 RUNNER = """
 import importlib, os, pathlib, signal, sys, time
 from data_quality.contract import load_contract
-from pipelines.ingestion import core
+from pipelines.ingestion import arrivals, core
 from pipelines.ingestion.objects import ObjectStore, s3_client
 
+arrivals.SETTLE_SECONDS = 0
 contract, dsn, endpoint, user, secret, when, module, name = sys.argv[1:9]
 contract = load_contract(contract)
 store = ObjectStore(s3_client(endpoint, user, secret))
