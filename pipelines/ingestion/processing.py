@@ -45,11 +45,11 @@ def process(
     contract: Contract,
     work: Path,
     rejects: Path,
-    sink: Sink,
+    sink: Callable[[Contract], Sink],
     limits: Limits,
     *,
     ordered: bool = True,
-) -> tuple[list[Cleaned], Contract]:
+) -> list[Cleaned]:
     """Clean a group of files.
 
     Args:
@@ -57,12 +57,12 @@ def process(
         contract: Their contract.
         work: Folder for pieces of them.
         rejects: Where the Parquet of rejected rows is written, if there are any.
-        sink: Takes the good rows.
+        sink: Given the contract with the columns that it has learnt of the files, returns what takes the good rows.
         limits: How much may be unpacked.
         ordered: Whether the sink's tables are to be sorted by key, each in itself.
 
     Returns:
-        What became of each file, in their order, and the contract with the columns that it has learnt of the files.
+        What became of each file, in their order.
     """
     results = [Cleaned() for _ in files]
     contents: dict[int, Content] = {}
@@ -85,8 +85,8 @@ def process(
             except FileRefused as refused:
                 _refuse_all(sources, results, refused)
                 sources = []
-        _Run(contract, sources, results, connection, sink, ordered).run(rejects)
-    return results, contract
+        _Run(contract, sources, results, connection, sink(contract), ordered).run(rejects)
+    return results
 
 
 def _notes(content: Content) -> dict[str, Any]:
@@ -202,15 +202,15 @@ class _Run:
         self.connection.execute("DROP TABLE hashes")
 
     def _cleaned(self) -> Iterator[tuple[Piece, Any]]:
-        """Yield the pieces' rows in order, by class (good, of a repeated key, bad) and key; a few are cleaned ahead."""
+        """Yield the pieces' rows in order, each told by `_class` to be good, of a repeated key or bad; a few ahead."""
         repeated = f"hash({self.keys}) IN (SELECT h FROM repeated)" if self.keys else "false"
         classes = f"(CASE WHEN _rule > 0 THEN {BAD} WHEN {repeated} THEN {REPEATED} ELSE {GOOD} END)::UTINYINT"
-        order = f"_class, _part, {self.keys}" if self.keys and self.ordered else "_class, _part"
+        order = f"ORDER BY _class, _part, {self.keys}" if self.keys and self.ordered else ""
 
         def clean(job: tuple[Source, Piece]) -> list[Any]:
             select = self._statement(job[0])
-            head, tail = f"SELECT *, {classes} AS _class FROM", f"ORDER BY {order}"
-            return _execute(job[1], lambda piece: f"{head} (WITH records AS ({piece.sql}) {select}) {tail}")
+            head = f"SELECT *, {classes} AS _class FROM"
+            return _execute(job[1], lambda piece: f"{head} (WITH records AS ({piece.sql}) {select}) {order}")
 
         jobs = self._jobs()
         with ThreadPoolExecutor(THREADS) as pool:
@@ -261,16 +261,15 @@ class _Run:
         return []
 
     def _take(self, piece: Piece, table: Any) -> None:
-        table = _with_raw(piece, table)
-        repeated, bad = _bounds(table)
         for part, count in enumerate(np.bincount(table["_part"].to_numpy(), minlength=len(self.results))):
             self.results[part].rows_read += int(count)
-        if repeated:
-            self._give(table.slice(0, repeated).select(self.columns))
-        if bad > repeated:
-            self.tables.add("held", table.slice(repeated, bad - repeated).select([*self.columns, "_record"]))
-        if bad < table.num_rows:
-            self.judge.reject(table.slice(bad))
+        good, repeated, bad = (_of_class(table, number) for number in (GOOD, REPEATED, BAD))
+        if good.num_rows:
+            self._give(good.select(self.columns))
+        if repeated.num_rows:
+            self.tables.add("held", repeated.select([*self.columns, "_record"]))
+        if bad.num_rows:
+            self.judge.reject(_with_raw(piece, bad))
 
     def _give(self, table: Any) -> None:
         self.judge.note_unique(table)
@@ -302,19 +301,20 @@ class _Run:
             self.final(pa.Table.from_batches([batch]))
 
 
-def _bounds(table: Any) -> tuple[int, int]:
-    """Return where the rows of repeated keys begin, and where the bad ones do."""
-    classes = table["_class"].to_numpy()
-    return int(np.searchsorted(classes, REPEATED)), int(np.searchsorted(classes, BAD))
+def _of_class(table: Any, number: int) -> Any:
+    """Return the rows of a class: a slice without copying where they are neighbours, as they are when sorted."""
+    places = np.flatnonzero(table["_class"].to_numpy() == number)
+    if not len(places):
+        return table.slice(0, 0)
+    first, last = int(places[0]), int(places[-1])
+    return table.slice(first, len(places)) if last - first + 1 == len(places) else table.take(places)
 
 
-def _with_raw(piece: Piece, table: Any) -> Any:
-    """Return the table with the raw text of bad rows, looked up by their lines."""
+def _with_raw(piece: Piece, bad: Any) -> Any:
+    """Return bad rows with their raw text, looked up by their lines where the reader left it out."""
     import pyarrow as pa
 
-    first = _bounds(table)[1]
-    if piece.lines is None or first == table.num_rows or table["_raw"].slice(first).null_count == 0:
-        return table
-    raw = piece.raw_lines(table["_line"].slice(first).to_pylist())
-    column = pa.chunked_array([pa.nulls(first, pa.string()), pa.array(raw, pa.string())])
-    return table.set_column(table.schema.get_field_index("_raw"), "_raw", column)
+    if piece.lines is None or bad["_raw"].null_count == 0:
+        return bad
+    raw = pa.array(piece.raw_lines(bad["_line"].to_pylist()), pa.string())
+    return bad.set_column(bad.schema.get_field_index("_raw"), "_raw", raw)

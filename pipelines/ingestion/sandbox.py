@@ -18,7 +18,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -222,21 +222,31 @@ class _Output:
         self.writer = threading.Thread(target=self._write_parquet, daemon=True)
         self.writer.start()
 
-    def __call__(self, table: Any) -> None:
-        """Take a table of good rows."""
+    def begin(self, contract: Contract) -> Callable[[Any], None]:
+        """Tell the parent the columns, long before the first row, and return what takes the rows."""
         import pyarrow as pa
 
-        if not self.several:
-            table = table.drop_columns(["_part"])
-        if self.stream is None:
-            self.stream = pa.ipc.new_stream(self.rows, table.schema)
+        empty = self._fitted(_no_rows(contract))
+        self.stream = pa.ipc.new_stream(self.rows, empty.schema)
+        # The schema goes out with the first batch, so there is one of no rows.
+        self.stream.write_batch(pa.record_batch([pa.array([], field.type) for field in empty.schema], empty.schema))
+        self.rows.flush()
+        self.queue.put(empty)
+        return self.take
+
+    def take(self, table: Any) -> None:
+        """Take a table of good rows."""
+        table = self._fitted(table)
         self.queue.put(table)
         self.stream.write_table(table)
 
-    def close(self, contract: Contract) -> None:
-        """Write what a file without good rows has too: the columns."""
+    def _fitted(self, table: Any) -> Any:
+        return table if self.several else table.drop_columns(["_part"])
+
+    def close(self) -> None:
+        """End the stream and the Parquet, whatever was written."""
         if self.stream is None:
-            self(_no_rows(contract))
+            self.begin(self.request.contract)
         self.stream.close()
         self.rows.flush()
         self.queue.put(None)
@@ -278,11 +288,11 @@ def _answer(request: Request, rows: IO[bytes]) -> dict[str, Any]:
     from pipelines.ingestion.processing import process
 
     output = _Output(request, rows)
-    contract = request.contract
     answer: dict[str, Any] = {}
     try:
-        arguments = (list(request.files), contract, request.work, request.rejects, output, request.limits)
-        results, contract = process(*arguments, ordered=request.ordered)
+        files = list(request.files)
+        paths = (request.work, request.rejects)
+        results = process(files, request.contract, *paths, output.begin, request.limits, ordered=request.ordered)
         answer = {"results": [asdict(result) | {"rows_deduplicated": result.rows_deduplicated} for result in results]}
     except MemoryError:
         answer = {"error": "needs more memory than a reader may use"}
@@ -291,7 +301,7 @@ def _answer(request: Request, rows: IO[bytes]) -> dict[str, Any]:
     except Exception as error:  # whatever a hostile file provokes is the file's failure
         text = str(error).strip().splitlines()
         answer = {"error": f"{type(error).__name__}: {text[0][:500] if text else ''}"}
-    output.close(contract)
+    output.close()
     return answer
 
 

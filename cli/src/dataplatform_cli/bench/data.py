@@ -27,6 +27,9 @@ COLUMNS = ("sale_id", "sale_date", "customer_id", "product_id", "product_categor
            "total_amount", "region", "updated_at")  # fmt: skip
 
 
+COPIED = (*COLUMNS, "_rescued", "_file_id")  # what a load writes; the rest of the table has defaults
+
+
 @dataclass(frozen=True)
 class Data:
     """Files of one set of rows.
@@ -34,7 +37,7 @@ class Data:
     Attributes:
         dirty: CSV with repeated keys and bad rows.
         typed: The same without the bad rows, for those who can't reject: repeated keys are in it.
-        clean: The rows that have to be in the table afterwards, sorted by key, without a header.
+        clean: The rows that have to be in the table afterwards, sorted by key, without a header: COPIED's columns.
         rows: Rows in `dirty`.
         kept: Rows in `clean`.
     """
@@ -61,7 +64,7 @@ def write_data(folder: Path, rows: int, prefix: str = "S") -> Data:
         engine.execute(f"COPY ({dirty}) TO '{data['dirty']}' (FORMAT csv, HEADER)")
         engine.execute(f"COPY (SELECT {names} FROM {good}) TO '{data['typed']}' (FORMAT csv, HEADER)")
         [(kept,)] = engine.execute(
-            f"COPY (SELECT {names} FROM {good} {newest} ORDER BY sale_id) "
+            f"COPY (SELECT {names}, NULL AS _rescued, 0 AS _file_id FROM {good} {newest} ORDER BY sale_id) "
             f"TO '{data['clean']}' (FORMAT csv, HEADER false)"
         ).fetchall()
     return Data(data["dirty"], data["typed"], data["clean"], rows, kept)
@@ -71,12 +74,12 @@ def write_delta(data: Data, folder: Path, share: int = 100) -> Path:
     """Write a second delivery: one row in `share` of the clean ones, changed and newer."""
     path = folder / "delta.csv"
     changed = (
-        "* REPLACE ('Centre' AS region, "
+        "* EXCLUDE (_rescued, _file_id) REPLACE ('Centre' AS region, "
         "strftime(updated_at::TIMESTAMPTZ + INTERVAL 1 YEAR, '%Y-%m-%dT%H:%M:%SZ') AS updated_at)"
     )
     with duckdb.connect() as engine:
         engine.execute("SET TimeZone = 'UTC'")
-        scan = f"read_csv('{data.clean}', header=false, all_varchar=true, names={list(COLUMNS)})"
+        scan = f"read_csv('{data.clean}', header=false, all_varchar=true, names={list(COPIED)})"
         engine.execute(
             f"COPY (SELECT {changed} FROM {scan} WHERE hash(sale_id) % {share} = 0) TO '{path}' (FORMAT csv, HEADER)"
         )

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from rich.table import Table
 
-from dataplatform_cli.bench.data import COLUMNS, Data, write_contract, write_data, write_delta
+from dataplatform_cli.bench.data import COLUMNS, COPIED, Data, write_contract, write_data, write_delta
 from dataplatform_cli.bench.measure import run_measured
 from dataplatform_cli.display import err, out
 from dataplatform_cli.errors import PlatformError
@@ -186,9 +186,8 @@ def _recreate(bench: Bench) -> None:
 
 def _copy(bench: Bench, data: Data) -> dict[str, Any]:
     """COPY the clean, sorted rows straight into the table: the limit."""
-    names = ", ".join(COLUMNS)
+    names = ", ".join(COPIED)
     with _connected(bench) as connection:
-        connection.execute(f"ALTER TABLE {TABLE} ALTER _file_id SET DEFAULT 0")
         began = time.monotonic()
         statement = f"COPY {TABLE} ({names}) FROM STDIN (FORMAT csv)"
         with data.clean.open("rb") as file, connection.cursor().copy(statement) as copy:
