@@ -1,4 +1,7 @@
-"""Check the warehouse after every build: contracts and SQL checks in one task, Great Expectations in another."""
+"""Check the warehouse after every build: contracts and SQL checks in one task, Great Expectations in another.
+
+The checks share the builds' pool: in the middle of a build, tables of one are compared with those of the one before.
+"""
 
 from airflow.sdk import dag
 
@@ -21,9 +24,9 @@ settings = get_settings()
 )
 def check_warehouse() -> None:
     DataQualityCheckOperator(
-        task_id="sql_checks", contracts=str(settings.contracts), folder=str(settings.quality / "checks")
+        task_id="sql_checks", pool="dbt", contracts=str(settings.contracts), folder=str(settings.quality / "checks")
     )
-    GreatExpectationsOperator(task_id="great_expectations", folder=str(settings.quality / "suites"))
+    GreatExpectationsOperator(task_id="great_expectations", pool="dbt", folder=str(settings.quality / "suites"))
 
 
 check_warehouse()

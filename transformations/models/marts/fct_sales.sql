@@ -9,6 +9,7 @@ select
     sales.region,
     sales.quantity,
     sales.unit_price,
-    sales.total_amount
+    sales.total_amount,
+    sales.loaded_at
 from {{ ref('stg_sales__sales') }} as sales
 inner join {{ ref('dim_product') }} as products on sales.product_id = products.product_id

@@ -8,5 +8,6 @@ select
     unit_price,
     total_amount,
     region,
-    updated_at
+    updated_at,
+    _loaded_at as loaded_at
 from {{ source('sales', 'sales') }}
