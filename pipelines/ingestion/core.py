@@ -9,7 +9,6 @@ after a crash at any point. A broken file fails alone, as an outcome; a service 
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -305,7 +304,7 @@ def prepare(
     if rejects.exists():
         prepared = replace(prepared, rejects_uri=str(rejects))
     if prepared.error is not None:
-        shutil.rmtree(staged, ignore_errors=True)
+        staged.unlink(missing_ok=True)
         return prepared
     done = {name: result[name] for name in ("rows_staged", "rows_deduplicated")}
     return replace(prepared, status="staged", staged_uri=str(staged), **done)

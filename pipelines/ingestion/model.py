@@ -102,15 +102,12 @@ class Counts(_Record):
 
 @dataclass(frozen=True)
 class PreparedFile(_Record):
-    """A file after validation and processing: `staged` with its clean Parquet, or `failed` with stage and reason.
-
-    `duplicate` content is in the ledger already; a `gone` object was taken in, moved or deleted by somebody before.
-    """
+    """A file after validation and processing: `staged` with its clean Parquet, or `failed` with stage and reason."""
 
     source: SourceFile
     content_hash: str
     contract_version: str
-    status: Literal["staged", "failed", "duplicate", "gone"]
+    status: Literal["staged", "failed"]
     stage: Stage | None = None
     error: str | None = None
     staged_uri: str | None = None
@@ -123,11 +120,6 @@ class PreparedFile(_Record):
     notes: dict[str, Any] = field(default_factory=dict)
     started_at: str = ""
     seconds: float = 0.0
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Return the value that `to_dict` made `data` of."""
-        return super().from_dict({**data, "source": SourceFile.from_dict(data["source"])})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The stages of ingestion as tasks. Everything they do is in pipelines.ingestion; here are arguments and lineage.
 
-Files go from task to task as lists of plain dictionaries (SourceFile, PreparedFile, FileOutcome), one list a batch.
+Files go from task to task as lists of plain dictionaries (SourceFile, FileOutcome), one list a batch.
 A file that breaks its contract fails alone, as data; a database or bucket that is away fails the task, which is
 tried again.
 """
