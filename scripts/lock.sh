@@ -34,4 +34,9 @@ compile requirements/platform.in requirements/platform.txt --override requiremen
 compile requirements/dev.in requirements/dev.txt --override requirements/overrides.txt
 compile requirements/bench.in requirements/bench.txt
 compile infrastructure/superset/requirements.in infrastructure/superset/requirements.txt
+# The images' slices of the platform's lock: its versions and hashes, and nothing else.
+for image in airflow metadata; do
+  compile "infrastructure/$image/requirements.in" "infrastructure/$image/requirements.txt" \
+    --override requirements/overrides.txt --constraint requirements/platform.txt
+done
 exit $status

