@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from data_quality.contract import Column, Contract
-from pipelines.ingestion.columns import Test, is_text, tests, value
+from pipelines.ingestion.columns import Test, is_text, plain, tests, value
 from pipelines.ingestion.expressions import Expression, any_of, case, expression, name
 from pipelines.ingestion.model import FileRefused
 
@@ -42,7 +42,7 @@ def rules(contract: Contract) -> list[Rule]:
     """Return all rules of a contract, in the order in which a row is tested."""
     found = [Rule(None, Test("record", expression("problem IS NOT NULL"), ""))]
     for column in contract.columns:
-        found += [Rule(column, test) for test in tests(column, _t(column), _v(column))]
+        found += [Rule(column, test) for test in tests(column, _t(column), _v(column), _p(column))]
     broken = expression("contains(_rescued, :nul)", nul="\\u0000")
     return [*found, Rule(None, Test("unknown columns", broken, "hold a NUL character", True))]
 
@@ -53,6 +53,10 @@ def _t(column: Column) -> Expression:
 
 def _v(column: Column) -> Expression:
     return name(f"v.{column.column}")
+
+
+def _p(column: Column) -> Expression:
+    return name(f"p.{column.column}")
 
 
 def statement(
@@ -75,11 +79,15 @@ def statement(
     read = exp.select(*fixed, *texts, rescued).from_("records")
     values = [exp.alias_(value(column, _t(column)), _v(column).this) for column in contract.columns]
     cast = exp.select("*", *values).from_(read.subquery("read"))
+    spelt = [(column, plain(column, _t(column), _v(column))) for column in contract.columns]
+    plains = [exp.alias_(condition, _p(column).this) for column, condition in spelt if condition is not None]
+    compared = exp.select("*", *plains).from_(cast.subquery("typed"))
     numbered = list(enumerate(rules(contract), 1))
     tried = [(number, rule) for number, rule in numbered if may_hold_nul or not rule.test.looks_for_nul]
     rule = case([(rule.test.broken, number) for number, rule in tried], 0)
-    tested = exp.select("*", exp.alias_(rule, "rule")).from_(cast.subquery("typed"))
-    originals = [
+    tested = exp.select("*", exp.alias_(rule, "rule")).from_(compared.subquery("compared"))
+    originals: list[tuple[Expression, Expression]] = [(expression("rule = 0"), exp.null())]
+    originals += [
         (name("rule").isin(*[number for number, rule in numbered if rule.column is column]), _t(column))
         for column in contract.columns
     ]

@@ -80,13 +80,16 @@ def fetch(
 
     def one(place: int) -> Fetched:
         source, started = sources[place], dt.datetime.now(dt.UTC).isoformat()
-        path: Path | None = scratch / f"source-{place}" if source.is_object else Path(source.uri)
+        path: Path | None
         try:
-            if source.is_object:
-                if store is None:
-                    raise ValueError(f"{source.uri} needs an object store")
-                store.download(source.uri, scratch / f"source-{place}")
-            content_hash = sha256(Path(path or ""))
+            if not source.is_object:
+                path = Path(source.uri)
+                content_hash = sha256(path)
+            elif store is None:
+                raise ValueError(f"{source.uri} needs an object store")
+            else:
+                path = scratch / f"source-{place}"
+                content_hash = store.download(source.uri, path)
         except FileNotFoundError:
             path, content_hash = None, ""
         return Fetched(source, path, content_hash, contract.version, started, replay_of)

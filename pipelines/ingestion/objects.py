@@ -6,6 +6,7 @@ Within these rules MinIO, AWS S3 and `rclone serve s3` behave alike (docs/archit
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +110,11 @@ class ObjectStore:
             raise
         return _stored(bucket, key, head["ContentLength"], head)
 
-    def download(self, uri: str, path: Path) -> None:
-        """Write an object to a file, in one request: not every store answers range reads rightly.
+    def download(self, uri: str, path: Path) -> str:
+        """Write an object to a file, in one request, since not every store answers range reads rightly.
+
+        Returns:
+            The content's SHA-256 as hexadecimal digits.
 
         Raises:
             FileNotFoundError: there is no such object.
@@ -120,9 +124,12 @@ class ObjectStore:
             body = self.client.get_object(Bucket=bucket, Key=key)["Body"]
         except self.client.exceptions.NoSuchKey as error:
             raise FileNotFoundError(f"no object {uri}") from error
+        digest = hashlib.sha256()
         with path.open("wb") as file:
             for chunk in body.iter_chunks(1 << 20):
                 file.write(chunk)
+                digest.update(chunk)
+        return digest.hexdigest()
 
     def upload(self, path: Path, uri: str) -> None:
         """Write a file to an object."""

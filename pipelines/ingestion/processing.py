@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -30,6 +30,7 @@ from pipelines.ingestion.engine import THREADS, engine
 from pipelines.ingestion.judging import Cleaned, Judge, Tables
 from pipelines.ingestion.model import FileRefused, Limits
 from pipelines.ingestion.readers import Piece, Source, first_line, read
+from pipelines.ingestion.repeated import RepeatedHashes
 
 Sink = Callable[[Any], None]  # takes Arrow tables of good rows: the contract's columns, _rescued, and _part
 BATCH = 200_000  # rows
@@ -85,7 +86,7 @@ def process(
             except FileRefused as refused:
                 _refuse_all(sources, results, refused)
                 sources = []
-        _Run(contract, sources, results, connection, sink(contract), ordered).run(rejects)
+        _Run(contract, sources, results, connection, work, sink(contract), ordered).run(rejects)
     return results
 
 
@@ -137,10 +138,11 @@ class _Run:
         sources: list[Source],
         results: list[Cleaned],
         connection: duckdb.DuckDBPyConnection,
+        work: Path,
         sink: Sink,
         ordered: bool,
     ) -> None:
-        self.ordered = ordered
+        self.work, self.ordered = work, ordered
         self.contract, self.sources, self.results, self.connection = contract, sources, results, connection
         self.single = len(results) == 1
         self.tables = Tables(connection)
@@ -158,6 +160,11 @@ class _Run:
     def keys(self) -> str:
         """The key's columns as SQL."""
         return ", ".join(quoted(name) for name in self.contract.key)
+
+    @cached_property
+    def key_hash(self) -> str:
+        """The hash of a key and its file as SQL."""
+        return f"hash(_part, {self.keys})"
 
     def _counted(self, sink: Sink) -> Sink:
         def write(table: Any) -> None:
@@ -182,28 +189,29 @@ class _Run:
 
     def _find_repeated(self) -> None:
         """Note the hashes of keys that occur more than once in a file. A chance collision costs time, not truth."""
-        self.connection.execute("CREATE OR REPLACE TABLE hashes (part INTEGER, h UBIGINT)")
-
         selects = {
             id(source): cleaning.keys(self.contract, source.header).sql(dialect="duckdb") for source in self.sources
         }
 
-        def note(job: tuple[Source, Piece]) -> None:
-            select = selects[id(job[0])]
-            insert = f"INSERT INTO hashes SELECT _part, hash({self.keys}) FROM"
-            with suppress(duckdb.Error):  # what can't be read is found again, and told of, when it is cleaned
-                _execute(job[1], lambda piece: f"{insert} (WITH records AS ({piece.sql}) {select})")
+        import pyarrow as pa
 
+        def hashes(job: tuple[Source, Piece]) -> Any:
+            head, select = f"SELECT {self.key_hash} AS h FROM", selects[id(job[0])]
+            try:
+                tables = _execute(job[1], lambda piece: f"{head} (WITH records AS ({piece.sql}) {select})")
+            except duckdb.Error:  # what can't be read is found again, and told of, when it is cleaned
+                tables = []
+            return np.concatenate([np.empty(0, np.uint64), *(table["h"].to_numpy() for table in tables)])
+
+        keys = RepeatedHashes(self.work)
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(note, self._jobs()))
-        self.connection.execute(
-            "CREATE OR REPLACE TABLE repeated AS SELECT DISTINCT h FROM hashes GROUP BY part, h HAVING count(*) > 1"
-        )
-        self.connection.execute("DROP TABLE hashes")
+            for run in pool.map(hashes, self._jobs()):
+                keys.add(run)
+        self.tables.add("repeated", pa.table({"h": keys.found()}))
 
     def _cleaned(self) -> Iterator[tuple[Piece, Any]]:
         """Yield the pieces' rows in order, each told by `_class` to be good, of a repeated key or bad; a few ahead."""
-        repeated = f"hash({self.keys}) IN (SELECT h FROM repeated)" if self.keys else "false"
+        repeated = f"{self.key_hash} IN (SELECT h FROM repeated)" if self.keys else "false"
         classes = f"(CASE WHEN _rule > 0 THEN {BAD} WHEN {repeated} THEN {REPEATED} ELSE {GOOD} END)::UTINYINT"
         order = f"ORDER BY _class, _part, {self.keys}" if self.keys and self.ordered else ""
 
