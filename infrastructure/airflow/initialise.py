@@ -1,4 +1,4 @@
-"""Prepare Airflow's database: migrate it, then write the platform's connections and pools. Safe to repeat.
+"""Prepare Airflow: migrate its database, write the platform's connections and pools, and the log-in. Safe to repeat.
 
 The words ${NAME} in pipelines/config/connections.yaml are taken from the environment. One process does what three
 calls of the `airflow` command would: each of those spends most of its time importing Airflow.
@@ -6,6 +6,7 @@ calls of the `airflow` command would: each of those spends most of its time impo
 
 from __future__ import annotations
 
+import json
 import os
 import string
 from pathlib import Path
@@ -28,8 +29,17 @@ def filled_in(value: Any) -> Any:
     return string.Template(value).substitute(os.environ) if isinstance(value, str) else value
 
 
+def write_login() -> None:
+    """Write the administrator's password where the simple auth manager looks it up."""
+    path = Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({os.environ["AIRFLOW_ADMIN_USER"]: os.environ["AIRFLOW_ADMIN_PASSWORD"]}))
+
+
 def main() -> None:
     """Migrate, then make connections and pools what the file says."""
+    write_login()
     initdb()
     wanted = filled_in(yaml.safe_load(CONFIG.read_text()))
     with create_session() as session:

@@ -121,8 +121,8 @@ def connection_values(settings: StackSettings) -> dict[str, str]:
         "WAREHOUSE_TRANSFORMER_PASSWORD": settings.password("transformer"),
         "WAREHOUSE_REPORTER_PASSWORD": settings.password("reporter"),
         "MINIO_ENDPOINT": settings.s3_endpoint,
-        "MINIO_ROOT_USER": settings.minio_root_user,
-        "MINIO_ROOT_PASSWORD": settings.minio_root_password.get_secret_value(),
+        "MINIO_USER": settings.minio_root_user,
+        "MINIO_PASSWORD": settings.minio_root_password.get_secret_value(),
         "METADATA_HOST": settings.loopback,
         "METADATA_PORT": str(settings.metadata_port),
         "METADATA_API_KEY": settings.metadata_api_key.get_secret_value(),
@@ -134,18 +134,18 @@ def initialise(settings: StackSettings) -> None:
 
     One process does all of it, and none where neither the lock nor a value has changed since the last start.
     """
-    home = settings.home / "airflow"
-    home.mkdir(parents=True, exist_ok=True)
-    passwords = home / "passwords.json"
-    passwords.touch(mode=0o600)
-    passwords.write_text(json.dumps({settings.airflow_admin_user: settings.airflow_admin_password.get_secret_value()}))
     run_unless_done(
         settings,
         "airflow",
         "Airflow's database",
         python=Path(sys.executable),
         script=settings.root / "infrastructure" / "airflow" / "initialise.py",
-        environment={**component_environment(settings), **connection_values(settings)},
+        environment={
+            **component_environment(settings),
+            **connection_values(settings),
+            "AIRFLOW_ADMIN_USER": settings.airflow_admin_user,
+            "AIRFLOW_ADMIN_PASSWORD": settings.airflow_admin_password.get_secret_value(),
+        },
         inputs=[
             settings.root / "requirements" / "platform.txt",
             settings.root / "pipelines" / "config" / "connections.yaml",
