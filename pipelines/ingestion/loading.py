@@ -94,9 +94,9 @@ class _Load:
         self, connection: Connection, contract: Contract, rows: Rows, file_ids: list[int], names: list[str]
     ) -> None:
         self.connection, self.contract, self.rows, self.file_ids = connection, contract, rows, file_ids
-        self.names = names
-        types = _types(contract)
-        self.types = [*(types.get(name, "text") for name in names), "bigint"]
+        types = dict.fromkeys(names, "text") | _types(contract)
+        self.names = sorted(names, key=lambda name: pgcopy.is_fixed(types[name]))  # beside _file_id, which is fixed
+        self.types = [*(types[name] for name in self.names), "bigint"]
         self.target = table_name(contract)
         self.direct: Counter[int] = Counter()
 
