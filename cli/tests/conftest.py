@@ -45,6 +45,7 @@ def stack(new_home: Callable[[], Path], free_port: Callable[[], int]) -> Iterato
     environment = {
         **os.environ,
         **{name.upper(): str(port) for name, port in ports.items()},
+        "STACK": "local",  # whatever this machine runs on Compose is left alone
         "DP_HOME": str(home),
         "METADATA_API_KEY": "test-key",
     }

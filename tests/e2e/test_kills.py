@@ -121,6 +121,7 @@ def stack(new_home: Callable[[], Path], free_port: Callable[[], int]) -> Iterato
     environment = {
         **os.environ,
         **{name.upper(): str(value) for name, value in {**ports, **places}.items()},
+        "STACK": "local",  # whatever this machine runs on Compose is left alone
         "METADATA_API_KEY": "e2e-key",
     }
     settings = StackSettings(metadata_api_key="e2e-key", _env_file=None, **ports, **places)  # type: ignore[arg-type, call-arg]

@@ -34,6 +34,11 @@ class AirflowClient:
         found = self._get("/api/v2/importErrors", limit=100)["import_errors"]
         return [f"{item['filename']}: {item['stack_trace'].strip().splitlines()[-1]}" for item in found]
 
+    def connections(self) -> list[dict[str, Any]]:
+        """Return the connections by id. Airflow itself leaves their secrets out."""
+        found: list[dict[str, Any]] = self._get("/api/v2/connections", limit=100)["connections"]
+        return sorted(found, key=lambda connection: str(connection["connection_id"]))
+
     def runs(self, dag_id: str, limit: int = 50) -> list[dict[str, Any]]:
         """Return a DAG's runs, newest first; none where Airflow does not know it yet."""
         answer = self._http.get(f"/api/v2/dags/{dag_id}/dagRuns", params={"limit": limit, "order_by": "-run_after"})

@@ -6,17 +6,19 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from dataplatform_cli.airflow_commands import app as airflow_app
 from dataplatform_cli.command import Json, reported, settings_of_repository
 from dataplatform_cli.contract import app as contract_app
 from dataplatform_cli.display import out, start_display
 from dataplatform_cli.errors import PlatformError
+from dataplatform_cli.minio import app as minio_app
 from dataplatform_cli.settings import find_root
-from dataplatform_cli.setup import write_env
+from dataplatform_cli.setup import unset_variables, write_env
 
 app = typer.Typer(
     help="The data platform's command line: the local stack, the demo, and ingestion by hand.",
@@ -24,7 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(airflow_app, name="airflow")
 app.add_typer(contract_app, name="contract")
+app.add_typer(minio_app, name="minio")
 
 Services = Annotated[
     list[str] | None,
@@ -38,6 +42,11 @@ def setup(
     production: Annotated[bool, typer.Option(help="Generate every password, not only the machine secrets.")] = False,
 ) -> None:
     """Write .env with fresh secrets."""
+    if (find_root() / ".env").exists() and not production:
+        out.print(".env is there already and stays as it is")
+        for name in unset_variables(find_root()):
+            out.print(f"  [dim]it does not name {name}: the default of .env.example holds[/]")
+        return
     path = write_env(find_root(), production)
     out.print(f"wrote {path} ({'generated' if production else 'development'} passwords, fresh machine secrets)")
 
@@ -46,20 +55,45 @@ def setup(
 @reported
 def up(services: Services = None) -> None:
     """Start services and all that they need, and wait until they answer."""
-    from dataplatform_cli.stack import lifecycle
+    from dataplatform_cli.stack import kinds, lifecycle
 
     settings = settings_of_repository()
+    kinds.refuse_if_other_is_up(settings, "local")
     with start_display() as watch:
         lifecycle.up(settings, services or (), watch)
 
 
 @app.command()
 @reported
+def start() -> None:
+    """Start the stack on Docker Compose, its images built anew where they have changed."""
+    from dataplatform_cli.stack import compose, kinds
+
+    settings = settings_of_repository()
+    kinds.refuse_if_other_is_up(settings, "compose")
+    compose.ComposeStack(settings).start()
+    out.print(f"Airflow {settings.airflow_url}, dashboards {settings.superset_url}, catalog {settings.metadata_url}")
+
+
+@app.command()
+@reported
+def restart() -> None:
+    """Stop the stack that is up and start it again."""
+    from dataplatform_cli.stack.kinds import running
+
+    stack = running(settings_of_repository())
+    stack.stop()
+    stack.start()
+
+
+@app.command()
+@reported
 def down(services: Services = None) -> None:
     """Stop services and all that need them. Data stay."""
-    from dataplatform_cli.stack import lifecycle
+    from dataplatform_cli.stack.kinds import find
 
-    stopped = lifecycle.down(settings_of_repository(), services or ())
+    stack = find(settings_of_repository())
+    stopped = stack.stop(services or ()) if stack else []
     out.print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
 
 
@@ -67,22 +101,26 @@ def down(services: Services = None) -> None:
 @reported
 def status(as_json: Json = False) -> None:
     """Show each service: state, address, process and memory. Exit code 1 if one has failed, in whole or in part."""
-    from dataplatform_cli.stack.status import status as stack_status
+    from dataplatform_cli.stack.kinds import START, find
+    from dataplatform_cli.stack.local import LocalStack
 
-    found = stack_status(settings_of_repository())
+    settings = settings_of_repository()
+    up = find(settings)
+    found = (up or LocalStack(settings)).status()
     if as_json:
-        sys.stdout.write(json.dumps({"services": found}) + "\n")
+        sys.stdout.write(json.dumps({"stack": up.kind if up else None, "services": found}) + "\n")
     else:
         table = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
         for column in ("service", "state", "address", "pid", "memory"):
             table.add_column(column, justify="right" if column in ("pid", "memory") else "left")
-        colours = {"running": "green", "stopped": "dim", "starting": "yellow"}
+        colours = {"running": "green", "stopped": "dim", "done": "dim", "starting": "yellow"}
         for item in found:
             state = f"[{colours.get(item['state'], 'red')}]{item['state']}[/]"
             memory = f"{item['memory_mb']:.0f} MB" if item["pid"] else ""
             table.add_row(item["name"], state, item["url"], str(item["pid"] or ""), memory)
         out.print(table)
-        out.print(f"[dim]all together {sum(item['memory_mb'] for item in found):.0f} MB[/]")
+        together = f"{up.kind} stack, all together {sum(item['memory_mb'] for item in found):.0f} MB" if up else ""
+        out.print(f"[dim]{together or 'nothing is up: ' + START}[/]")
     if any(item["state"] in ("failed", "degraded") for item in found):
         raise typer.Exit(1)
 
@@ -95,9 +133,11 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep on printing what comes.")] = False,
 ) -> None:
     """Show the services' logs."""
-    from dataplatform_cli.logs import show_logs
+    from dataplatform_cli.stack.kinds import find
+    from dataplatform_cli.stack.local import LocalStack
 
-    show_logs(settings_of_repository(), program, lines, follow)
+    settings = settings_of_repository()
+    (find(settings) or LocalStack(settings)).logs(program, lines, follow)  # the local stack's outlive it
 
 
 @app.command()
@@ -123,9 +163,27 @@ def demo(as_json: Json = False) -> None:
     Exit code 0 only if all of it came out as it should.
     """
     from dataplatform_cli.demo import run_demo
+
+    _tell_facts(run_demo(settings_of_repository()), as_json)
+
+
+@app.command("test-pipeline")
+@reported
+def pipeline_test(as_json: Json = False) -> None:
+    """Take the sample through the stack that is up, from bucket to marts, and compare every count with the sample's.
+
+    Exit code 0 only if all of it came out as it should.
+    """
+    from dataplatform_cli.demo import run_pipeline
+    from dataplatform_cli.stack.kinds import running
+
+    settings = settings_of_repository()
+    _tell_facts(run_pipeline(settings, running(settings)), as_json)
+
+
+def _tell_facts(facts: dict[str, Any], as_json: bool) -> None:
     from dataplatform_cli.demo.report import print_report
 
-    facts = run_demo(settings_of_repository())
     if as_json:
         sys.stdout.write(json.dumps(facts) + "\n")
     else:
@@ -239,14 +297,15 @@ def bench_ingest(
 def destroy(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Stop the stack and delete all its data and logs. `.env` stays."""
-    from dataplatform_cli.stack import lifecycle
+    """Stop the stack and delete all its data and logs, of both kinds. `.env` stays."""
+    from dataplatform_cli.stack.kinds import both
 
     settings = settings_of_repository()
     if not yes:
-        typer.confirm(f"Delete all data of the stack in {settings.home}?", abort=True)
-    lifecycle.destroy(settings)
-    out.print(f"removed {settings.home}")
+        typer.confirm(f"Delete all data of the stack, in {settings.home} and in Docker's volumes?", abort=True)
+    for stack in both(settings):
+        stack.destroy()
+    out.print("removed all data and logs of the stack")
 
 
 if __name__ == "__main__":

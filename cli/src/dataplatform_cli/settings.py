@@ -1,4 +1,4 @@
-"""Settings of the command line and the local stack: the only module of this package that reads the environment.
+"""Settings of the command line and of both stacks: the only module of this package that reads the environment.
 
 Values come from the process environment, else from `.env` in the repository, else from the development defaults
 documented in `.env.example`.
@@ -34,6 +34,8 @@ class StackSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True)
 
+    stack: Literal["", "local", "compose"] = ""
+    compose_project_name: str = "dataplatform"
     bind_address: str = "127.0.0.1"
     dp_home: Path | None = None
     contracts_dir: Path | None = None
@@ -53,6 +55,10 @@ class StackSettings(BaseSettings):
     minio_console_port: Port = 9001
     minio_root_user: str = "minio"
     minio_root_password: SecretStr = SecretStr("minio123")
+    minio_producer_user: str = "producer"
+    minio_producer_password: SecretStr = SecretStr("producer123")
+    minio_platform_user: str = ""
+    minio_platform_password: SecretStr = SecretStr("")
 
     metadata_port: Port = 8000
     metadata_api_key: SecretStr = SecretStr("")
@@ -107,6 +113,11 @@ class StackSettings(BaseSettings):
     def s3_endpoint(self) -> str:
         """Address of the object store, with scheme."""
         return f"http://{self.loopback}:{self.minio_port}"
+
+    @property
+    def console_url(self) -> str:
+        """Address of the object store's web pages, with scheme. Only MinIO has them."""
+        return f"http://{self.loopback}:{self.minio_console_port}"
 
     @property
     def metadata_url(self) -> str:

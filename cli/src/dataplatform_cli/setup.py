@@ -15,6 +15,14 @@ def _token() -> str:
     return secrets.token_urlsafe(32)
 
 
+def _long_token() -> str:
+    return secrets.token_urlsafe(64)
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(18)
+
+
 def _fernet_key() -> str:
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
@@ -22,10 +30,17 @@ def _fernet_key() -> str:
 MACHINE_SECRETS: dict[str, Callable[[], str]] = {
     "METADATA_API_KEY": _token,
     "AIRFLOW_FERNET_KEY": _fernet_key,
-    "AIRFLOW_JWT_SECRET": _token,
+    "AIRFLOW_JWT_SECRET": _long_token,  # signs with SHA-512, which wants 64 bytes
     "SUPERSET_SECRET_KEY": _token,
 }
 """Generated always: nobody types them."""
+
+
+PRODUCTION_VALUES: dict[str, Callable[[], str]] = {
+    "MINIO_PLATFORM_USER": lambda: "platform",
+    "MINIO_PLATFORM_PASSWORD": _password,
+}
+"""Blank in development, where the pipelines use the root pair: not every stand-in for MinIO has accounts."""
 
 
 def write_env(root: Path, production: bool) -> Path:
@@ -49,12 +64,23 @@ def write_env(root: Path, production: bool) -> Path:
     return path
 
 
+def unset_variables(root: Path) -> list[str]:
+    """Return the variables of `.env.example` that `.env` does not name, as one written by an older version does not."""
+    named = [
+        {line.partition("=")[0] for line in (root / file).read_text().splitlines() if "=" in line and line[0] != "#"}
+        for file in (".env", ".env.example")
+    ]
+    return sorted(named[1] - named[0])
+
+
 def _filled_in(line: str, production: bool) -> str:
     name, is_setting, value = line.partition("=")
     if not is_setting or line.startswith("#"):
         return line
+    if production and name in PRODUCTION_VALUES:
+        return f"{name}={PRODUCTION_VALUES[name]()}"
     if name in MACHINE_SECRETS:
         return f"{name}={MACHINE_SECRETS[name]()}"
     if production and name.endswith("_PASSWORD") and value:  # one without a default is somebody else's
-        return f"{name}={secrets.token_urlsafe(18)}"
+        return f"{name}={_password()}"
     return line

@@ -22,10 +22,16 @@ COUNTS = ("rows_read", "rows_rejected", "rows_deduplicated", "rows_inserted", "r
 DASHBOARD, DAILY_REVENUE = "dashboard/sales", "Daily revenue"
 
 
-def gather(settings: StackSettings, manifest: Manifest) -> dict[str, Any]:
-    """Return the facts, and in `problems` whatever is not as the sample's manifest says."""
+def gather(settings: StackSettings, manifest: Manifest, dbt_artifacts: Path) -> dict[str, Any]:
+    """Return the facts, and in `problems` whatever is not as the sample's manifest says.
+
+    Args:
+        settings: The stack.
+        manifest: What the sample holds.
+        dbt_artifacts: Folder of what the last build left.
+    """
     files = _files(settings, manifest)
-    models = _models(settings)
+    models = _models(dbt_artifacts)
     checks = _checks(settings)
     lineage = _lineage(settings)
     revenue = _dashboard_revenue(settings)
@@ -73,10 +79,9 @@ def _file_problems(files: list[dict[str, Any]], manifest: Manifest) -> list[str]
     return problems
 
 
-def _models(settings: StackSettings) -> list[dict[str, Any]]:
+def _models(target: Path) -> list[dict[str, Any]]:
     from pipelines.transformation import read_results
 
-    target = settings.home / "dbt" / "target"
     if not (target / "run_results.json").exists():
         return []
     return [

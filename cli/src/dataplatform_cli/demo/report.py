@@ -72,7 +72,7 @@ def _print_next_steps() -> None:
     steps = (
         "look at a rejected row and its reason:  select * from audit.rejected_rows limit 5",
         "bring a dataset of your own:  a contract in data-quality/contracts/, then a file in raw/<dataset>/incoming/",
-        "stop with `make stop`; the data stay, and `make demo` starts again where you were",
+        "stop with `make stop`; the data stay, and the next start goes on where you were",
     )
     for number, step in enumerate(steps, start=1):
         out.print(f"  {number}. {step}", markup=False, soft_wrap=True)

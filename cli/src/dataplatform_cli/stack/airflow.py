@@ -153,6 +153,11 @@ def initialise(settings: StackSettings) -> None:
     )
 
 
+def initialised(settings: StackSettings) -> Path:
+    """Return the file that says what Airflow was last initialised with; without it, it is initialised anew."""
+    return settings.home / "airflow" / "initialised"
+
+
 def is_healthy(settings: StackSettings) -> bool:
     """Whether every component has reported since it was started. (The health page takes older heartbeats for good.)"""
     states = Supervisor(settings).states()

@@ -1,10 +1,11 @@
-"""What a service of the local stack is: the programs it runs, what it needs, and how it is made ready."""
+"""What a service of a stack is: the programs it runs, what it needs, how it is made ready, and how it is doing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 
 def nothing() -> None:
@@ -46,3 +47,23 @@ class Service:
     finish: Callable[[], None] = nothing
     """Runs once the service is ready, at every start: it has to be safe to repeat, and quick."""
     ready_seconds: float = 120
+
+
+class ProcessStatus(TypedDict):
+    """One program of a service."""
+
+    name: str
+    state: str
+    pid: int | None
+    memory_mb: float
+
+
+class ServiceStatus(TypedDict):
+    """A service: state is running, starting, stopped, done (ran once), degraded (a part of it is down) or failed."""
+
+    name: str
+    state: str
+    url: str
+    pid: int | None
+    memory_mb: float
+    processes: list[ProcessStatus]

@@ -51,10 +51,15 @@ def locate(settings: StackSettings) -> ObjectServer:
 
 
 def client(settings: StackSettings) -> Any:
-    """Return a boto3 client of the object store."""
+    """Return a boto3 client of the object store, as its root account."""
+    return client_of(settings, settings.minio_root_user, settings.minio_root_password.get_secret_value())
+
+
+def client_of(settings: StackSettings, user: str, password: str) -> Any:
+    """Return a boto3 client of the object store, as one of its accounts."""
     from pipelines.ingestion.objects import s3_client
 
-    return s3_client(settings.s3_endpoint, settings.minio_root_user, settings.minio_root_password.get_secret_value())
+    return s3_client(settings.s3_endpoint, user, password)
 
 
 def make_buckets(settings: StackSettings) -> None:

@@ -1,36 +1,16 @@
-"""What the stack is doing now: state, address, process and memory of every service."""
+"""What the local stack is doing now: state, address, process and memory of every service."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import psutil
 
 from dataplatform_cli.settings import StackSettings
-from dataplatform_cli.stack.model import Service
+from dataplatform_cli.stack.model import ProcessStatus, Service, ServiceStatus
 from dataplatform_cli.stack.services import all_services
 from dataplatform_cli.stack.supervisor import Supervisor
-
-
-class ProcessStatus(TypedDict):
-    """One program of a service."""
-
-    name: str
-    state: str
-    pid: int | None
-    memory_mb: float
-
-
-class ServiceStatus(TypedDict):
-    """A service: state is running, starting, stopped, degraded (a part of it is down) or failed."""
-
-    name: str
-    state: str
-    url: str
-    pid: int | None
-    memory_mb: float
-    processes: list[ProcessStatus]
 
 
 def status(settings: StackSettings) -> list[ServiceStatus]:

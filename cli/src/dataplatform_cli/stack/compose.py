@@ -1,0 +1,241 @@
+"""The stack on Docker Compose: the services of docker-compose.yml, driven through the `docker` command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from dataplatform_cli.errors import PlatformError
+from dataplatform_cli.settings import StackSettings
+from dataplatform_cli.stack import containers
+from dataplatform_cli.stack.containers import Container
+from dataplatform_cli.stack.model import ServiceStatus
+from dataplatform_cli.stack.ports import TakenPort, can_bind, holder_of
+
+AIRFLOW = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+GROUPS: Mapping[str, tuple[str, ...]] = {"airflow": AIRFLOW, "s3": ("minio",)}
+"""Names that the local stack has for services, and what they are here."""
+PUBLISHED: Mapping[str, tuple[str, ...]] = {
+    "postgres": ("POSTGRES_PORT",),
+    "minio": ("MINIO_PORT", "MINIO_CONSOLE_PORT"),
+    "airflow-api-server": ("AIRFLOW_PORT",),
+    "superset": ("SUPERSET_PORT",),
+    "metadata": ("METADATA_PORT",),
+}
+"""Service → the variables of the ports that it publishes."""
+NO_DOCKER = "install Docker Engine with its Compose plugin, or run `make demo`, which needs neither"
+ARTIFACTS = "/opt/platform/state/dbt/target/run_results.json"
+
+
+class ComposeStack:
+    """See `dataplatform_cli.stack.kinds.Stack`."""
+
+    kind = "compose"
+
+    def __init__(self, settings: StackSettings) -> None:
+        self._settings = settings
+        self._project = settings.compose_project_name
+
+    def is_up(self) -> bool:
+        return any(container.running for container in self._containers())
+
+    def start(self) -> None:
+        require_docker()
+        self._check_passwords()
+        self._check_ports()
+        # One-shot initialisations run again with every start: they complete what is missing.
+        done = self._compose("up", "--detach", "--build", "--wait", "--remove-orphans")
+        if done != 0:
+            raise PlatformError(*self._why_not_up())
+
+    def stop(self, services: Sequence[str] = ()) -> list[str]:
+        chosen = self._named(services) if services else None
+        stopped = [
+            container.service
+            for container in self._containers()
+            if container.running and (chosen is None or container.service in chosen)
+        ]
+        command = ["stop", *sorted(chosen)] if chosen else ["down", "--remove-orphans"]
+        if stopped or not chosen:
+            self._must("stop", *command)
+        return stopped
+
+    def status(self) -> list[ServiceStatus]:
+        memory = containers.memory_mb(self._project)
+        return [self._status(container, memory.get(container.id, 0.0)) for container in self._containers()]
+
+    def logs(self, program: str | None, lines: int, follow: bool) -> None:
+        chosen = sorted(self._named([program])) if program else []
+        arguments = ["logs", "--no-log-prefix"] if len(chosen) == 1 else ["logs"]
+        self._must("logs", *arguments, "--tail", str(lines), *(["--follow"] if follow else []), *chosen)
+
+    def destroy(self) -> None:
+        if containers.docker("version").returncode == 0:
+            self._must("down", "down", "--volumes", "--remove-orphans")
+        for folder in (self._artifacts(), self._settings.home / "sample"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def airflow(self, arguments: Sequence[str]) -> int:
+        terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--no-TTY"]
+        return self._compose("exec", *terminal, "airflow-scheduler", "airflow", *arguments)
+
+    def write_connections(self) -> None:
+        self._once("airflow-init")
+
+    def make_buckets(self) -> None:
+        self._once("minio-init")
+
+    def stop_airflow(self) -> None:
+        self._must("stop", "stop", *AIRFLOW)
+
+    def start_airflow(self) -> None:
+        self._once("postgres-init")
+        self._must("start", "up", "--detach", "--wait", *AIRFLOW)
+
+    def dbt_artifacts(self) -> Path:
+        target = self._artifacts()
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        self._compose("cp", f"airflow-scheduler:{ARTIFACTS}", str(target), quiet=True)  # none before the first build
+        return target
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _artifacts(self) -> Path:
+        return self._settings.home / "compose" / "dbt"
+
+    def _containers(self) -> list[Container]:
+        return containers.of_project(self._project)
+
+    def _named(self, names: Sequence[str]) -> set[str]:
+        """Return the services behind names, some of which are groups."""
+        known = {container.service for container in self._containers()}
+        chosen: set[str] = set()
+        for name in names:
+            found = set(GROUPS.get(name, (name,)))
+            if not found <= known:
+                raise PlatformError(f"there is no service '{name}'", f"the services are {', '.join(sorted(known))}")
+            chosen |= found
+        return chosen
+
+    def _status(self, container: Container, memory: float) -> ServiceStatus:
+        return {
+            "name": container.service,
+            "state": container.state,
+            "url": self._address(container.service),
+            "pid": container.pid or None,
+            "memory_mb": memory,
+            "processes": [
+                {
+                    "name": container.name,
+                    "state": container.state,
+                    "pid": container.pid or None,
+                    "memory_mb": memory,
+                }
+            ],
+        }
+
+    def _address(self, service: str) -> str:
+        settings = self._settings
+        return {
+            "postgres": f"postgresql://{settings.loopback}:{settings.postgres_port}",
+            "minio": settings.s3_endpoint,
+            "airflow-api-server": settings.airflow_url,
+            "superset": settings.superset_url,
+            "metadata": settings.metadata_url,
+        }.get(service, "")
+
+    def _check_passwords(self) -> None:
+        """Refuse database passwords that docker-compose.yml can't put into a URL as they are."""
+        for role in ("airflow", "metadata", "superset", "reporter"):
+            if quote(self._settings.password(role), safe="") != self._settings.password(role):
+                raise PlatformError(
+                    f"the password of the database role {role} has characters that Compose can't put into an address",
+                    "use letters, digits and - . _ ~ for it in .env",
+                )
+
+    def _check_ports(self) -> None:
+        running = {container.service for container in self._containers() if container.running}
+        taken = [
+            TakenPort(service, variable, port, holder_of(port))
+            for service, variables in PUBLISHED.items()
+            if service not in running
+            for variable in variables
+            for port in [int(getattr(self._settings, variable.lower()))]
+            if not can_bind(self._settings.bind_address, port)
+        ]
+        if taken:
+            raise PlatformError("; ".join(map(str, taken)), "; ".join(port.cure for port in taken))
+
+    def _why_not_up(self) -> tuple[str, str]:
+        """Return what to tell of a start that failed, and what helps."""
+        for container in self._containers():
+            if container.state in ("failed", "degraded"):
+                end = containers.log_end(container.id, 12)
+                return (
+                    f"{container.service} did not start. The end of its log:\n{end}",
+                    f"`dp logs {container.service}`",
+                )
+        return "the stack did not start", "what Docker said is above; `dp status` shows how far it came"
+
+    def _once(self, service: str) -> None:
+        self._must(service, "run", "--rm", "--no-TTY", service)
+
+    def _must(self, what: str, *arguments: str) -> None:
+        if self._compose(*arguments) != 0:
+            raise PlatformError(f"docker compose: {what} failed", "what Docker said is above")
+
+    def _compose(self, *arguments: str, quiet: bool = False) -> int:
+        """Run `docker compose` on the repository's file and return its exit code. It reports to standard error."""
+        root = self._settings.root
+        command = ["docker", "compose", "--project-directory", str(root), "--file", str(root / "docker-compose.yml")]
+        reports = arguments[0] not in ("logs", "exec")  # their output is the result
+        return subprocess.run(
+            [*command, *arguments],
+            env={**os.environ, **environment(self._settings)},
+            stdout=subprocess.DEVNULL if quiet else sys.stderr.fileno() if reports else None,
+            stderr=subprocess.DEVNULL if quiet else None,
+            check=False,
+        ).returncode
+
+
+def environment(settings: StackSettings) -> dict[str, str]:
+    """Return the variables of docker-compose.yml. Given to it, so that `.env` has one reader, and one way to quote."""
+    values: dict[str, Any] = settings.model_dump()
+    found = {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
+    return {
+        **found,
+        "CONTRACTS_DIR": str(settings.contracts.resolve()),
+        "AIRFLOW_URL": settings.airflow_url,
+        "SUPERSET_URL": settings.superset_url,
+    }
+
+
+def require_docker() -> None:
+    """Return if an engine answers and has the Compose plugin.
+
+    Raises:
+        PlatformError: one of them is missing; the cure is that of what is.
+    """
+    if not shutil.which("docker"):
+        raise PlatformError("Docker is not installed", NO_DOCKER)
+    if containers.docker("compose", "version").returncode != 0:
+        raise PlatformError("Docker has no Compose plugin", "install the package docker-compose-plugin; or `make demo`")
+    answer = containers.docker("version", "--format", "{{json .Server.Version}}")
+    if answer.returncode != 0:
+        raise PlatformError(
+            f"Docker's engine does not answer: {answer.stderr.strip()}",
+            "start it (`systemctl start docker`), or join the group docker; `make demo` needs no Docker",
+        )
