@@ -12,7 +12,7 @@ import datetime as dt
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +91,10 @@ def ingest_batch(
             taken = batch.ingest(group)
             outcomes += settle_all(taken, contract, connection, store, run_id=run_id)
     return outcomes
+
+
+# The reader's answers, the rejected rows of each file that has some, and where they were put.
+_Stored = tuple[list[dict[str, Any]], dict[int, Path], dict[int, str | None]]
 
 
 class _Batch:
@@ -183,24 +187,33 @@ class _Batch:
         paths = tuple(file.path for file in files if file.path)
         ordered = not keyed_later(self.connection, self.contract, sum(file.source.size for file in files))
         request = Request(paths, self.contract, folder, staged, rejects, self.limits, ordered)
-        with reader().read(request) as reading, self.connection.transaction():
+        with (
+            reader().read(request) as reading,
+            ThreadPoolExecutor(1) as aside,
+            self.connection.transaction(),
+        ):
             ledger.lock(self.connection, f"table {self.contract.table}")
             hashes = [file.content_hash for file in files]
             if ledger.find_succeeded(self.connection, self.contract.name, hashes):
                 raise ledger.LoadedMeanwhile
             outcomes = [file.outcome() for file in files]
             ids = ledger.new_ids(self.connection, outcomes)
-            loaded = load_rows(self.connection, self.contract, self._rows(reading, files), ids)
-            results = reading.results()
-            parts = split_rejects(rejects, len(files))
-            uris = self._upload_rejects(parts, outcomes)
+            stored: list[Future[_Stored]] = []
+
+            def tables() -> Iterator[Any]:
+                yield from reading.tables()
+                # What is left of the load is the server's work: the files are put away meanwhile.
+                stored.append(aside.submit(self._put_away, reading, outcomes, staged, rejects))
+
+            size = sum(file.source.size for file in files)
+            loaded = load_rows(self.connection, self.contract, Rows(reading.schema, tables(), size), ids)
+            results, parts, uris = stored[0].result()
             outcomes = [
                 self._outcome(outcome, result, done, uris.get(part))
                 for part, (outcome, result, done) in enumerate(zip(outcomes, results, loaded, strict=True))
             ]
             if len(files) == 1 and outcomes[0].status == "failed":
                 raise _Refused(outcomes[0])
-            self._keep(staged, outcomes)
             good = [part for part, outcome in enumerate(outcomes) if outcome.status == "succeeded"]
             ledger.record(
                 self.connection,
@@ -211,9 +224,14 @@ class _Batch:
             )
         return outcomes
 
-    @staticmethod
-    def _rows(reading: Reading, files: list[Fetched]) -> Rows:
-        return Rows(reading.schema, reading.tables(), sum(file.source.size for file in files))
+    def _put_away(self, reading: Reading, outcomes: list[FileOutcome], staged: Path, rejects: Path) -> _Stored:
+        """Put good and rejected rows into their bucket once all are read."""
+        results = reading.results()
+        parts = split_rejects(rejects, len(outcomes))
+        uris = self._upload_rejects(parts, outcomes)
+        if any(result["error"] is None for result in results):
+            self._upload(staged, outcomes[0], "")  # a group's under its first file's hash
+        return results, parts, uris
 
     def _outcome(
         self, outcome: FileOutcome, result: dict[str, Any], loaded: Loaded, rejects_uri: str | None
@@ -237,11 +255,6 @@ class _Batch:
         with ThreadPoolExecutor(TRANSFERS) as pool:
             done = pool.map(lambda part: self._upload(parts[part], outcomes[part], "rejected/"), parts)
             return dict(zip(parts, done, strict=True))
-
-    def _keep(self, staged: Path, outcomes: list[FileOutcome]) -> None:
-        """Put the staged Parquet into its bucket, under the content's hash; a group's under its first file's."""
-        if self.store is not None:
-            self._upload(staged, outcomes[0], "")
 
     def _upload(self, path: Path, outcome: FileOutcome, folder: str) -> str | None:
         if self.store is None:
