@@ -1,33 +1,39 @@
 # Every target explains itself: `make help` prints the comment behind its name.
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
-.PHONY: help setup install install-dev lock lock-check demo up stop restart status logs doctor clean \
-        format lint fix types check test test-unit test-e2e test-peers
+.PHONY: help setup start demo up stop restart status logs doctor clean test-pipeline \
+        minio-buckets minio-upload-sample minio-verify minio-console \
+        airflow-cli airflow-logs airflow-test-dag airflow-connections airflow-reset \
+        install install-dev dev-setup venv-info lock lock-check run-api \
+        format lint fix types check test test-unit test-e2e test-compose test-peers
 
 DP := .venv/bin/dp
 PYTEST := .venv/bin/python -m pytest
 
 help: ## list every target
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | sort | \
-	  awk -F'\t' '{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}'
+	  awk -F'\t' '{printf "  \033[1m%-20s\033[0m %s\n", $$1, $$2}'
 
-# --- the platform without Docker -----------------------------------------------------------------------------------
+# --- the platform --------------------------------------------------------------------------------------------------
 
 setup: .venv-platform ## write .env with fresh machine secrets (PRODUCTION=1: generated passwords too)
 	@$(DP) setup $(if $(PRODUCTION),--production)
 
-demo: ## install, start everything, take the sample files from bucket to dashboard, print what happened
+start: .venv-platform ## start the platform on Docker Compose, its images built where they have changed
+	@$(DP) start
+
+demo: ## without Docker: install, start everything, take the sample from bucket to dashboard, print what happened
 	@scripts/install-both.sh
 	@$(DP) demo
 
-up: install ## start the stack (or: make up SERVICES="postgres s3")
+up: install ## start the stack without Docker (or: make up SERVICES="postgres s3")
 	@$(DP) up $(SERVICES)
 
-stop: installed ## stop the stack and keep its data
+stop: installed ## stop the stack that is up and keep its data
 	@$(DP) down
 
-restart: installed ## stop the stack and start it again
-	@$(DP) down && $(DP) up
+restart: installed ## stop the stack that is up and start it again
+	@$(DP) restart
 
 status: installed ## show each service: state, address, process, memory
 	@$(DP) status
@@ -38,8 +44,44 @@ logs: installed ## show the services' logs (SERVICE=airflow-scheduler for one, F
 doctor: .venv-platform ## check memory, disk, ports and versions; each finding with its cure
 	@$(DP) doctor
 
-clean: ## stop the stack and remove its data, logs and environments (asks first; FORCE=1 does not)
+clean: ## stop the stack and remove its services, volumes, data and environments (asks first; FORCE=1 does not)
 	@scripts/clean.sh $(if $(FORCE),--force)
+
+test-pipeline: installed ## take the sample through the stack that is up, bucket to marts, and compare every count
+	@$(DP) test-pipeline
+
+# --- its buckets ---------------------------------------------------------------------------------------------------
+
+minio-buckets: installed ## make the buckets raw, staging and curated, with versioning, policies and accounts
+	@$(DP) minio buckets
+
+minio-upload-sample: installed ## put the sample files into raw/<dataset>/incoming/
+	@$(DP) minio upload-sample
+
+minio-verify: installed ## check buckets, reading and writing, versioning, and what producers may do
+	@$(DP) minio verify
+
+minio-console: installed ## tell where the object store's web pages are
+	@$(DP) minio console
+
+# --- its Airflow ---------------------------------------------------------------------------------------------------
+
+airflow-cli: installed ## run the airflow command inside the stack: make airflow-cli CMD="dags list"
+	@test -n '$(CMD)' || { echo 'say what to run: make airflow-cli CMD="dags list"' >&2; exit 2; }
+	@$(DP) airflow cli $(CMD)
+
+airflow-logs: installed ## show the logs of Airflow's processes (FOLLOW=1 to keep on)
+	@$(DP) logs airflow $(if $(FOLLOW),--follow)
+
+airflow-test-dag: installed ## run a DAG once inside the stack, without the scheduler: make airflow-test-dag DAG=build__curated
+	@test -n '$(DAG)' || { echo 'say which: make airflow-test-dag DAG=build__curated' >&2; exit 2; }
+	@$(DP) airflow cli dags test $(DAG)
+
+airflow-connections: installed ## write the connections of pipelines/config/connections.yaml again, and list them
+	@$(DP) airflow connections
+
+airflow-reset: installed ## throw Airflow's database away and make it anew (asks first; FORCE=1 does not)
+	@$(DP) airflow reset $(if $(FORCE),--yes)
 
 # --- environments and locks ----------------------------------------------------------------------------------------
 
@@ -47,7 +89,7 @@ clean: ## stop the stack and remove its data, logs and environments (asks first;
 .venv-platform:
 	@scripts/install.sh platform
 installed:
-	@test -x $(DP) || { echo "nothing is installed yet: 'make demo' or 'make up' does it" >&2; exit 1; }
+	@test -x $(DP) || { echo "nothing is installed yet: 'make start' (Docker Compose) or 'make demo' (no Docker) does it" >&2; exit 1; }
 
 install: ## make the platform's and Superset's environments from their locks
 	@scripts/install-both.sh
@@ -55,6 +97,13 @@ install: ## make the platform's and Superset's environments from their locks
 install-dev: ## the same, with the test and lint tools
 	@scripts/install.sh dev
 	@scripts/install.sh superset
+
+dev-setup: install-dev ## all that a contributor needs: environments with test tools, .env, a browser for the tests
+	@$(DP) setup
+	@scripts/install-browser.sh
+
+venv-info: ## tell what the environments are: Python, packages, size
+	@scripts/venv-info.sh
 
 lock: ## compile requirements/*.in into hashed locks (UPGRADE=1 for newer versions)
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
@@ -64,11 +113,14 @@ lock-check: ## fail if a lock is not what its .in file compiles to
 
 # --- development ---------------------------------------------------------------------------------------------------
 
+run-api: .venv-platform ## run the metadata service in the foreground on the stack's Postgres (METADATA_PORT moves it)
+	@$(DP) run-api
+
 format: ## format the code
 	@.venv/bin/ruff format .
 
-lint: ## check style (changes nothing)
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+lint: ## check style of Python, YAML, shell scripts, Dockerfiles and the Compose file (changes nothing)
+	@scripts/lint.sh
 
 fix: ## mend what the linter can mend
 	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .
@@ -88,6 +140,9 @@ test-unit: ## only the tests that start no service
 test-e2e: install-dev ## only the end-to-end test
 	@scripts/install-browser.sh
 	@$(PYTEST) tests/e2e
+
+test-compose: install-dev ## the platform on Docker Compose: health, parity with the local stack, recovery from kills
+	@scripts/test-compose.sh
 
 test-peers: install-dev ## the object store's and the core's tests against the real MinIO (built from source, once)
 	@scripts/test-peers.sh

@@ -140,6 +140,15 @@ def logs(
     (find(settings) or LocalStack(settings)).logs(program, lines, follow)  # the local stack's outlive it
 
 
+@app.command("run-api")
+@reported
+def run_api() -> None:
+    """Run the metadata service in the foreground, on the Postgres of the stack that is up."""
+    from dataplatform_cli.run_api import run_api as run
+
+    run(settings_of_repository())
+
+
 @app.command()
 @reported
 def doctor(as_json: Json = False) -> None:
