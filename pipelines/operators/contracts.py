@@ -21,7 +21,7 @@ class SyncContractsOperator(BaseOperator):
 
     Args:
         folder: Folder of the contracts.
-        conn_id: Postgres connection of the role that owns the tables.
+        postgres_conn_id: Postgres connection of the role that owns the tables.
 
     Returns:
         How many datasets were new, changed, unchanged, removed.
@@ -32,9 +32,9 @@ class SyncContractsOperator(BaseOperator):
 
     ui_color = "#d9ead3"
 
-    def __init__(self, *, folder: str, conn_id: str = WAREHOUSE_LOADER, **kwargs: object) -> None:
+    def __init__(self, *, folder: str, postgres_conn_id: str = WAREHOUSE_LOADER, **kwargs: object) -> None:
         super().__init__(**kwargs)
-        self.folder, self.conn_id = folder, conn_id
+        self.folder, self.postgres_conn_id = folder, postgres_conn_id
 
     def execute(self, context: Context) -> dict[str, int]:
         """Bring the contracts into effect."""
@@ -46,8 +46,8 @@ class SyncContractsOperator(BaseOperator):
         key = settings.metadata_api_key.get_secret_value()
         done = sync(
             load_contracts(Path(self.folder)),
-            warehouse_dsn(self.conn_id),
-            warehouse_namespace=warehouse_namespace(self.conn_id),
+            warehouse_dsn(self.postgres_conn_id),
+            warehouse_namespace=warehouse_namespace(self.postgres_conn_id),
             emit=client_from(settings.metadata_url, key, settings.lineage_spool).emit,
             declare=metadata_declare(settings.metadata_url, key),
         )

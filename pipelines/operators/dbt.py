@@ -30,8 +30,8 @@ class DbtBuildOperator(BaseOperator):
     Args:
         select: dbt's selection; all where empty.
         arguments: Further arguments of `dbt build`.
-        conn_id: Postgres connection of the role that builds.
-        loader_conn_id: Postgres connection of the role that owns the tables that are read.
+        postgres_conn_id: Postgres connection of the role that builds.
+        loader_postgres_conn_id: Postgres connection of the role that owns the tables that are read.
 
     Returns:
         How many nodes ended with each status.
@@ -49,13 +49,13 @@ class DbtBuildOperator(BaseOperator):
         *,
         select: str = "",
         arguments: Sequence[str] = (),
-        conn_id: str = WAREHOUSE_TRANSFORMER,
-        loader_conn_id: str = WAREHOUSE_LOADER,
+        postgres_conn_id: str = WAREHOUSE_TRANSFORMER,
+        loader_postgres_conn_id: str = WAREHOUSE_LOADER,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.select, self.arguments = select, list(arguments)
-        self.conn_id, self.loader_conn_id = conn_id, loader_conn_id
+        self.postgres_conn_id, self.loader_postgres_conn_id = postgres_conn_id, loader_postgres_conn_id
 
     def execute(self, context: Context) -> dict[str, int]:
         """Build, report lineage, and return the counts."""
@@ -91,13 +91,13 @@ class DbtBuildOperator(BaseOperator):
 
         settings = get_settings()
         contracts = load_contracts(settings.contracts)
-        with connected(warehouse_dsn(self.loader_conn_id)) as connection:
+        with connected(warehouse_dsn(self.loader_postgres_conn_id)) as connection:
             for dataset, reason in ensure_tables(contracts, connection).items():
                 self.log.warning("%s: %s", dataset, reason)
         return current_project(contracts, settings.transformations, work)
 
     def _environment(self) -> dict[str, str]:
-        return {**dbt_environment(self.conn_id), "SUPERSET_URL": get_settings().superset_url}
+        return {**dbt_environment(self.postgres_conn_id), "SUPERSET_URL": get_settings().superset_url}
 
     def _report_lineage(self, instance: Any, project: Path, target: Path) -> None:
         """Send the build's events. A build is not failed by its lineage."""

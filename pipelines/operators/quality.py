@@ -12,15 +12,26 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from pipelines.config.settings import get_settings
 from pipelines.utils.connections import WAREHOUSE_TRANSFORMER, warehouse_dsn, warehouse_namespace
+from pipelines.utils.failures import explained
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from data_quality.checks import Check, CheckResult
+    from data_quality.checks import Check, CheckResult, Threshold
     from data_quality.contract import Contract
 
-CHECK_KEYS = ("name", "dataset", "query", "must_be", "severity", "description")
+THRESHOLDS = {
+    "must_be": "mustBe",
+    "must_not_be": "mustNotBe",
+    "must_be_greater_than": "mustBeGreaterThan",
+    "must_be_at_least": "mustBeGreaterOrEqualTo",
+    "must_be_less_than": "mustBeLessThan",
+    "must_be_at_most": "mustBeLessOrEqualTo",
+    "must_be_between": "mustBeBetween",
+    "must_not_be_between": "mustNotBeBetween",
+}
+CHECK_KEYS = ("name", "dataset", "query", *THRESHOLDS, "severity", "column", "dimension", "description", "failing")
 
 
 class _CheckingOperator(BaseOperator):
@@ -28,9 +39,9 @@ class _CheckingOperator(BaseOperator):
 
     ui_color = "#ead1dc"
 
-    def __init__(self, *, conn_id: str = WAREHOUSE_TRANSFORMER, **kwargs: Any) -> None:
+    def __init__(self, *, postgres_conn_id: str = WAREHOUSE_TRANSFORMER, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.conn_id = conn_id
+        self.postgres_conn_id = postgres_conn_id
         self.results: list[CheckResult] = []
         self.namespace, self.database = "", ""
 
@@ -42,13 +53,14 @@ class _CheckingOperator(BaseOperator):
         """Carry out, record, report and judge the checks; return how many ended how."""
         from collections import Counter
 
-        dsn = warehouse_dsn(self.conn_id)
-        # Lineage is told in a fork of this process, which can ask Airflow for nothing: the address is kept from here.
-        self.namespace, self.database = warehouse_namespace(self.conn_id), dsn.rsplit("/", 1)[-1]
-        self.results = self.run_checks(dsn)
-        for result in self.results:
-            (self.log.info if result.status in ("passed", "skipped") else self.log.warning)("%s", result)
-        self._record(context, dsn)
+        with explained("checking", self.postgres_conn_id):
+            dsn = warehouse_dsn(self.postgres_conn_id)
+            # Lineage is told in a fork of this process, which can ask Airflow for nothing: the address is kept here.
+            self.namespace, self.database = warehouse_namespace(self.postgres_conn_id), dsn.rsplit("/", 1)[-1]
+            self.results = self.run_checks(dsn)
+            for result in self.results:
+                (self.log.info if result.status in ("passed", "skipped") else self.log.warning)("%s", result)
+            self._record(context, dsn)
         self._judge()
         return dict(Counter(result.status.value for result in self.results))
 
@@ -127,11 +139,15 @@ class DataQualityCheckOperator(_CheckingOperator):
         )
 
     Args:
-        checks: Checks, or dictionaries with name, dataset, query and must_be (0 where left out), severity, description.
+        checks: Checks, or dictionaries (templated) with name, dataset (`schema.table`), query (its single value is
+            measured; a path ending in .sql is read), one of must_be (0 where none is given), must_not_be,
+            must_be_greater_than, must_be_at_least, must_be_less_than, must_be_at_most, must_be_between and
+            must_not_be_between (two values), and as you like severity (warn, error, critical), column, dimension,
+            description, failing (a query for the rows that break the rule: a sample is recorded).
         contracts: Folder of data contracts whose quality rules are checked on the schema staging, and whose tables
             are compared with the file ledger.
         folder: Folder of SQL checks.
-        conn_id: Postgres connection of a role that reads the tables and writes audit.check_results.
+        postgres_conn_id: Postgres connection of a role that reads the tables and writes audit.check_results.
 
     Returns:
         How many checks ended with each status.
@@ -141,7 +157,9 @@ class DataQualityCheckOperator(_CheckingOperator):
             names each), a declaration can't be used, or there is nothing to check.
     """
 
-    template_fields: Sequence[str] = ("checks", "contracts", "folder")
+    template_fields: Sequence[str] = ("checks", "contracts", "folder", "postgres_conn_id")
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: Mapping[str, str] = {"checks": "json"}
 
     def __init__(
         self,
@@ -188,7 +206,7 @@ class GreatExpectationsOperator(_CheckingOperator):
 
     Args:
         folder: Folder of the suites.
-        conn_id: Postgres connection of a role that reads the tables and writes audit.check_results.
+        postgres_conn_id: Postgres connection of a role that reads the tables and writes audit.check_results.
 
     Returns:
         How many expectations ended with each status.
@@ -197,7 +215,7 @@ class GreatExpectationsOperator(_CheckingOperator):
         AirflowFailException: an expectation of severity error or critical failed; the message names each.
     """
 
-    template_fields: Sequence[str] = ("folder",)
+    template_fields: Sequence[str] = ("folder", "postgres_conn_id")
 
     def __init__(self, *, folder: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -217,7 +235,7 @@ class GreatExpectationsOperator(_CheckingOperator):
 
 
 def _check(item: Check | Mapping[str, Any]) -> Check:
-    from data_quality.checks import Check, Severity, Threshold
+    from data_quality.checks import Check, Severity
 
     if isinstance(item, Check):
         return item
@@ -239,11 +257,27 @@ def _check(item: Check | Mapping[str, Any]) -> Check:
         name=item["name"],
         schema=schema,
         table=table,
-        threshold=Threshold("mustBe", item.get("must_be", 0)),
+        threshold=_threshold(name, item),
         severity=Severity(severity),
+        column=item.get("column"),
+        dimension=item.get("dimension"),
         description=item.get("description", ""),
         query=item["query"],
+        failing=item.get("failing"),
     )
+
+
+def _threshold(name: str, item: Mapping[str, Any]) -> Threshold:
+    from data_quality.checks import Threshold
+
+    given = [key for key in THRESHOLDS if key in item]
+    if len(given) > 1:
+        raise AirflowFailException(f"{name}: give one of {' and '.join(given)}, not both")
+    key = given[0] if given else "must_be"
+    value = item.get(key, 0)
+    if key.endswith("between") and not (isinstance(value, (list, tuple)) and len(value) == 2):
+        raise AirflowFailException(f"{name}: {key} takes two values, as [1, 10], not {value!r}")
+    return Threshold(THRESHOLDS[key], value)
 
 
 def _has_data(contract: Contract, dsn: str) -> bool:

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from pipelines.ingestion import arrivals
 from pipelines.ingestion.objects import ObjectStore
 
 if TYPE_CHECKING:
-    from airflow.sdk import DAG
+    from pipelines.testing import Run
 
 DROP_MARTS = """
 DO $$
@@ -152,104 +151,10 @@ def airflow(airflow_environment: dict[str, str], metadata: MetadataService) -> I
     get_settings.cache_clear()
 
 
-@dataclass(frozen=True)
-class Run:
-    """What became of a DAG run."""
-
-    dag_run: Any
-
-    @property
-    def state(self) -> str:
-        """The run's state."""
-        return str(self.dag_run.state)
-
-    @property
-    def states(self) -> dict[str, str]:
-        """The tasks' states by id; those of mapped tasks by `id[index]`."""
-        return {_label(instance): str(instance.state) for instance in self.dag_run.get_task_instances()}
-
-    def task(self, label: str) -> Any:
-        """Return a task instance by its label in `states`."""
-        return next(instance for instance in self.dag_run.get_task_instances() if _label(instance) == label)
-
-    def result(self, task_id: str, map_index: int = -1) -> Any:
-        """Return what a task returned."""
-        from airflow.models.xcom import XComModel
-        from airflow.utils.session import create_session
-        from sqlalchemy import select
-
-        with create_session() as session:
-            value = session.scalar(
-                select(XComModel).where(
-                    XComModel.dag_id == self.dag_run.dag_id,
-                    XComModel.run_id == self.dag_run.run_id,
-                    XComModel.task_id == task_id,
-                    XComModel.map_index == map_index,
-                    XComModel.key == "return_value",
-                )
-            )
-            return None if value is None else XComModel.deserialize_value(value)
-
-    @property
-    def asset_events(self) -> list[str]:
-        """The names of the assets that the run updated."""
-        from airflow.models.asset import AssetEvent
-        from airflow.utils.session import create_session
-        from sqlalchemy import select
-
-        with create_session() as session:
-            events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == self.dag_run.run_id))
-            return sorted(event.asset.name for event in events)
-
-    def lineage_id(self, label: str) -> str:
-        """Return the OpenLineage run id of a task."""
-        from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
-
-        instance = self.task(label)
-        return str(
-            OpenLineageAdapter.build_task_instance_run_id(
-                dag_id=instance.dag_id,
-                task_id=instance.task_id,
-                try_number=instance.try_number,
-                logical_date=self.dag_run.logical_date,
-                map_index=instance.map_index,
-            )
-        )
-
-
-def _label(instance: Any) -> str:
-    return str(instance.task_id if instance.map_index < 0 else f"{instance.task_id}[{instance.map_index}]")
-
-
 @pytest.fixture(scope="module")
-def run(airflow: StackSettings) -> Callable[[DAG], Run]:
-    """A function that runs a DAG in this process, as `dag.test()` does, and returns what became of it."""
-
-    def test(dag: DAG, **conf: Any) -> Run:
-        from airflow.models.dag import DagModel
-
-        if DagModel.get_current(dag.dag_id) is None and "/pipelines/dags/" not in dag.fileloc:
-            _register(dag)
-        return Run(dag.test(run_conf=conf or None))
-
-    return test
-
-
-def _register(dag: DAG) -> None:
-    """Make a DAG that lies in no DAG folder known to Airflow's database."""
-    from airflow.dag_processing.collection import update_dag_parsing_results_in_db
-    from airflow.models.dagbundle import DagBundleModel
-    from airflow.serialization.serialized_objects import LazyDeserializedDAG
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        session.merge(DagBundleModel(name="tests"))
-        session.flush()
-        errors: dict[Any, Any] = {}
-        update_dag_parsing_results_in_db(
-            "tests", None, [LazyDeserializedDAG.from_dag(dag)], errors, None, set(), session
-        )
-        assert not errors, errors
+def run(run_dag: Callable[..., Run]) -> Callable[..., Run]:
+    """A function that runs a DAG in this process and returns what became of it."""
+    return run_dag
 
 
 @pytest.fixture(scope="module")

@@ -263,6 +263,7 @@ def test_a_sensor_s_trigger_tells_of_an_error(server: Server) -> None:
         return dict(event.payload)
 
     objects = asyncio.run(first(ObjectsPresentTrigger("nowhere", "", "*", 1, "own_store", POLL)))
-    assert "NoSuchBucket" in objects["error"]
+    assert "there is no" in objects["error"]
+    assert objects["permanent"]
     table = asyncio.run(first(TableReadyTrigger("staging", "t", 0, "no_such_connection", POLL)))
     assert "no_such_connection" in table["error"]

@@ -13,6 +13,7 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from pipelines.utils.connections import s3_client
+from pipelines.utils.failures import explain
 
 Listing = Mapping[str, tuple[Any, ...]]  # what tells one state of an object from another, by key
 
@@ -178,4 +179,7 @@ class ObjectsPresentTrigger(BaseTrigger):
                     return
                 await asyncio.sleep(self.poll_seconds)
         except Exception as error:  # the waiting task has to learn of it
-            yield TriggerEvent({"error": str(error)})
+            doing = f"looking for s3://{self.bucket}/{self.prefix}{self.pattern}"
+            failure = explain(error, doing, self.conn_id)
+            told = {"error": failure.message, "permanent": failure.permanent} if failure else {"error": str(error)}
+            yield TriggerEvent(told)

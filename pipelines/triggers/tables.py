@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from pipelines.utils.connections import warehouse_dsn
+from pipelines.utils.connections import postgres_hook
+from pipelines.utils.failures import explain
+
+if TYPE_CHECKING:
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 
-def count_rows(dsn: str, schema: str, table: str, at_most: int) -> int | None:
+def count_rows(hook: PostgresHook, schema: str, table: str, at_most: int) -> int | None:
     """Return how many rows a table has, counting no further than `at_most`; None where there is no such table."""
-    import psycopg
     from psycopg import sql
 
-    with psycopg.connect(dsn, connect_timeout=10) as connection:
+    with hook.get_conn() as connection:
         name = connection.execute(
             "SELECT to_regclass(format('%%I.%%I', %s::text, %s::text))", (schema, table)
         ).fetchone()
@@ -54,12 +57,14 @@ class TableReadyTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event once the table is ready, or the error that kept it from being looked at."""
         try:
-            dsn = await sync_to_async(warehouse_dsn)(self.conn_id)
+            hook = await sync_to_async(postgres_hook)(self.conn_id)
             while True:
-                rows = await asyncio.to_thread(count_rows, dsn, self.schema, self.table, self.minimum_rows)
+                rows = await asyncio.to_thread(count_rows, hook, self.schema, self.table, self.minimum_rows)
                 if rows is not None and rows >= self.minimum_rows:
                     yield TriggerEvent({"rows": rows})
                     return
                 await asyncio.sleep(self.poll_seconds)
         except Exception as error:  # the waiting task has to learn of it
-            yield TriggerEvent({"error": str(error)})
+            failure = explain(error, f"looking for the table {self.schema}.{self.table}", self.conn_id)
+            told = {"error": failure.message, "permanent": failure.permanent} if failure else {"error": str(error)}
+            yield TriggerEvent(told)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
     from pipelines.ingestion.objects import ObjectStore
 
 WAREHOUSE_LOADER = "warehouse_loader"
@@ -26,10 +28,32 @@ def warehouse_namespace(conn_id: str) -> str:
     return f"postgres://{connection.host}:{connection.port or 5432}"
 
 
+def database_of(conn_id: str) -> str:
+    """Return the database of a Postgres connection."""
+    return str(_connection(conn_id).schema)
+
+
+def postgres_hook(conn_id: str) -> PostgresHook:
+    """Return the hook of a Postgres connection, which asks Airflow for nothing more: any thread may use it.
+
+    Its connections have all that the Airflow connection's extra says (TLS, time-outs and the like).
+    """
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    hook = PostgresHook(postgres_conn_id=conn_id)
+    _ = hook.connection  # looked up now, and kept
+    return hook
+
+
 def s3_client(conn_id: str) -> Any:
-    """Return a boto3 S3 client of an AWS connection (which may name an endpoint of its own, such as MinIO's)."""
+    """Return a boto3 S3 client of an AWS connection (which may name an endpoint of its own, such as MinIO's).
+
+    Raises:
+        AirflowNotFoundException: there is no such connection. (The hook would go on with the machine's own keys.)
+    """
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
+    _connection(conn_id)
     return S3Hook(aws_conn_id=conn_id).get_conn()
 
 

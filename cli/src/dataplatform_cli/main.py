@@ -14,9 +14,11 @@ from rich.table import Table
 from dataplatform_cli.airflow_commands import app as airflow_app
 from dataplatform_cli.command import Json, reported, settings_of_repository
 from dataplatform_cli.contract import app as contract_app
+from dataplatform_cli.dag import app as dag_app
 from dataplatform_cli.display import out, start_display
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.minio import app as minio_app
+from dataplatform_cli.new import app as new_app
 from dataplatform_cli.settings import find_root
 from dataplatform_cli.setup import unset_variables, write_env
 
@@ -29,6 +31,8 @@ app = typer.Typer(
 app.add_typer(airflow_app, name="airflow")
 app.add_typer(contract_app, name="contract")
 app.add_typer(minio_app, name="minio")
+app.add_typer(dag_app, name="dag")
+app.add_typer(new_app, name="new")
 
 Services = Annotated[
     list[str] | None,
