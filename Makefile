@@ -1,7 +1,7 @@
 # Every target explains itself: `make help` prints the comment behind its name.
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
-.PHONY: help setup start demo up stop restart status logs doctor clean test-pipeline \
+.PHONY: help setup start demo up stop restart status logs backup restore doctor clean test-pipeline \
         minio-buckets minio-upload-sample minio-verify minio-console \
         airflow-cli airflow-logs airflow-test-dag airflow-connections airflow-reset \
         install install-dev dev-setup venv-info lock lock-check run-api \
@@ -40,6 +40,13 @@ status: installed ## show each service: state, address, process, memory
 
 logs: installed ## show the services' logs (SERVICE=airflow-scheduler for one, FOLLOW=1 to keep on)
 	@$(DP) logs $(SERVICE) $(if $(FOLLOW),--follow)
+
+backup: installed ## write databases, buckets and keys of the stack that is up into a folder (TO=folder)
+	@$(DP) backup $(TO)
+
+restore: installed ## put a backup into an empty stack (FROM=folder; REPLACE=1 throws away what the stack holds)
+	@test -n "$(FROM)" || { echo "say which backup: make restore FROM=backups/<time>" >&2; exit 1; }
+	@$(DP) restore $(FROM) $(if $(REPLACE),--replace)
 
 doctor: .venv-platform ## check memory, disk, ports and versions; each finding with its cure
 	@$(DP) doctor

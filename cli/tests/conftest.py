@@ -37,18 +37,30 @@ class Stack:
 
 
 @pytest.fixture
-def stack(new_home: Callable[[], Path], free_port: Callable[[], int]) -> Iterator[Stack]:
-    """A stack that is taken down, and its data with it, at the end of the test."""
-    home = new_home() / "home"
-    ports = {f"{name}_port": free_port() for name in ("postgres", "minio", "metadata", "airflow", "superset")}
-    settings = StackSettings(dp_home=home, metadata_api_key="test-key", _env_file=None, **ports)  # type: ignore[arg-type, call-arg]
-    environment = {
-        **os.environ,
-        **{name.upper(): str(port) for name, port in ports.items()},
-        "STACK": "local",  # whatever this machine runs on Compose is left alone
-        "DP_HOME": str(home),
-        "METADATA_API_KEY": "test-key",
-    }
-    made = Stack(home, environment, settings)
-    yield made
-    made.dp("destroy", "--yes")
+def new_stack(new_home: Callable[[], Path], free_port: Callable[[], int]) -> Iterator[Callable[[], Stack]]:
+    """Give stacks that are taken down, and their data with them, at the end of the test."""
+    made: list[Stack] = []
+
+    def make() -> Stack:
+        home = new_home() / "home"
+        ports = {f"{name}_port": free_port() for name in ("postgres", "minio", "metadata", "airflow", "superset")}
+        settings = StackSettings(dp_home=home, metadata_api_key="test-key", _env_file=None, **ports)  # type: ignore[arg-type, call-arg]
+        environment = {
+            **os.environ,
+            **{name.upper(): str(port) for name, port in ports.items()},
+            "STACK": "local",  # whatever this machine runs on Compose is left alone
+            "DP_HOME": str(home),
+            "METADATA_API_KEY": "test-key",
+        }
+        made.append(Stack(home, environment, settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.dp("destroy", "--yes")
+
+
+@pytest.fixture
+def stack(new_stack: Callable[[], Stack]) -> Stack:
+    """A stack of the test's own."""
+    return new_stack()

@@ -15,7 +15,7 @@ from dataplatform_cli.airflow_commands import app as airflow_app
 from dataplatform_cli.command import Json, reported, settings_of_repository
 from dataplatform_cli.contract import app as contract_app
 from dataplatform_cli.dag import app as dag_app
-from dataplatform_cli.display import out, start_display
+from dataplatform_cli.display import err, out, start_display
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.minio import app as minio_app
 from dataplatform_cli.new import app as new_app
@@ -275,6 +275,48 @@ def replay(
         print_outcomes(outcomes)
     if any(outcome["status"] not in GOOD for outcome in outcomes):
         raise typer.Exit(1)
+
+
+@app.command()
+@reported
+def backup(
+    folder: Annotated[Path | None, typer.Argument(help="Folder to make. backups/<time> where left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write all databases, buckets and keys of the stack that is up into a folder. The stack goes on working."""
+    from dataplatform_cli.backup import take
+
+    path, taken = take(settings_of_repository(), folder, tell=lambda line: err.print(f"  [green]✔[/] {line}"))
+    if as_json:
+        sys.stdout.write(json.dumps({"folder": str(path), **taken.to_dict()}) + "\n")
+    else:
+        size = sum(part.bytes for part in taken.parts)
+        out.print(f"wrote {path}, {size / 1e6:,.1f} MB. It holds keys and data: keep it where nobody else reads it.")
+
+
+@app.command()
+@reported
+def restore(
+    folder: Annotated[Path, typer.Argument(help="A folder that `dp backup` wrote.", show_default=False)],
+    replace: Annotated[bool, typer.Option("--replace", help="Throw away what the stack holds.")] = False,
+    check_only: Annotated[bool, typer.Option("--check", help="Only see whether the backup is whole.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put a backup in place of an empty stack's databases, buckets and keys, and compare every count with it."""
+    from dataplatform_cli import backup as backups
+
+    def tell(line: str) -> None:
+        err.print(f"  [green]✔[/] {line}")
+
+    if check_only:
+        taken = backups.read(folder)
+        backups.check(folder, taken, tell)
+    else:
+        taken = backups.restore(settings_of_repository(), folder, replace, tell)
+    if as_json:
+        sys.stdout.write(json.dumps({"folder": str(folder), **taken.to_dict()}) + "\n")
+    else:
+        out.print("the backup is whole" if check_only else "restored; `dp restart` starts the rest of the stack")
 
 
 bench_app = typer.Typer(help="Measure what the platform costs, beside its limit and its peers.", no_args_is_help=True)

@@ -39,6 +39,7 @@ class StackSettings(BaseSettings):
     bind_address: str = "127.0.0.1"
     dp_home: Path | None = None
     contracts_dir: Path | None = None
+    dags_dir: Path | None = None
     log_level: str = "INFO"
 
     postgres_port: Port = 5432
@@ -103,6 +104,11 @@ class StackSettings(BaseSettings):
     def contracts(self) -> Path:
         """Folder of the data contracts."""
         return self.contracts_dir or self.root / "data-quality" / "contracts"
+
+    @property
+    def dags(self) -> Path:
+        """Folder of the DAG files."""
+        return self.dags_dir or self.root / "pipelines" / "dags"
 
     @property
     def loopback(self) -> str:

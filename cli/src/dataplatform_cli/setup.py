@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dataplatform_cli.errors import PlatformError
@@ -62,6 +62,23 @@ def write_env(root: Path, production: bool) -> Path:
     half.write_text("\n".join(lines) + "\n")
     half.rename(path)
     return path
+
+
+def replace_values(root: Path, values: Mapping[str, str]) -> None:
+    """Set variables in `.env`; those that it does not name are added. The one before it is kept as `.env.before`."""
+    path = root / ".env"
+    lines = path.read_text().splitlines() if path.exists() else []
+    missing = dict(values)
+    for number, line in enumerate(lines):
+        name = line.partition("=")[0]
+        if name in missing:
+            lines[number] = f"{name}={missing.pop(name)}"
+    half = path.with_name(".env.new")
+    half.touch(mode=0o600)
+    half.write_text("\n".join([*lines, *(f"{name}={value}" for name, value in missing.items())]) + "\n")
+    if path.exists():
+        path.replace(path.with_name(".env.before"))
+    half.rename(path)
 
 
 def unset_variables(root: Path) -> list[str]:

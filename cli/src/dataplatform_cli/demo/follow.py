@@ -102,7 +102,8 @@ class _Follower:
                 reason = self._airflow.failure(dag_id, runs[dag_id][0]["dag_run_id"])
                 raise PlatformError(reason, f"see {self._settings.airflow_url}")
         quiet = not any(run["state"] in ACTIVE for found in runs.values() for run in found)
-        done = quiet and files == len(self._manifest.files) and build == check == "success"
+        # Where Airflow knows of no load at all, its database was made anew since: there is nothing to wait for.
+        done = quiet and files == len(self._manifest.files) and (build == check == "success" or changed is None)
         ingest = next((state for state in (*ACTIVE, "waiting") if state in newest.values()), "success")
         return State(files, ingest, build, check, done)
 

@@ -65,7 +65,7 @@ def component_environment(settings: StackSettings) -> dict[str, str]:
     return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONFIG": str(settings.root / "infrastructure" / "airflow" / "airflow.cfg"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(settings.root / "pipelines" / "dags"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(settings.dags),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(settings.root / "pipelines" / "plugins"),
         "AIRFLOW__CORE__PARALLELISM": str(settings.airflow_parallelism),
         "AIRFLOW__CORE__FERNET_KEY": fernet_key(settings),
@@ -126,6 +126,12 @@ def connection_values(settings: StackSettings) -> dict[str, str]:
         "METADATA_HOST": settings.loopback,
         "METADATA_PORT": str(settings.metadata_port),
         "METADATA_API_KEY": settings.metadata_api_key.get_secret_value(),
+        "AIRFLOW_HOST": settings.loopback,
+        "AIRFLOW_PORT": str(settings.airflow_port),
+        "AIRFLOW_ADMIN_USER": settings.airflow_admin_user,
+        "AIRFLOW_ADMIN_PASSWORD": settings.airflow_admin_password.get_secret_value(),
+        "SUPERSET_HOST": settings.loopback,
+        "SUPERSET_PORT": str(settings.superset_port),
     }
 
 
@@ -143,19 +149,12 @@ def initialise(settings: StackSettings) -> None:
         environment={
             **component_environment(settings),
             **connection_values(settings),
-            "AIRFLOW_ADMIN_USER": settings.airflow_admin_user,
-            "AIRFLOW_ADMIN_PASSWORD": settings.airflow_admin_password.get_secret_value(),
         },
         inputs=[
             settings.root / "requirements" / "platform.txt",
             settings.root / "pipelines" / "config" / "connections.yaml",
         ],
     )
-
-
-def initialised(settings: StackSettings) -> Path:
-    """Return the file that says what Airflow was last initialised with; without it, it is initialised anew."""
-    return settings.home / "airflow" / "initialised"
 
 
 def is_healthy(settings: StackSettings) -> bool:

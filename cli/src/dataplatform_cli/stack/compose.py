@@ -21,6 +21,7 @@ from dataplatform_cli.stack.model import ServiceStatus
 from dataplatform_cli.stack.ports import TakenPort, can_bind, holder_of
 
 AIRFLOW = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+STORES = ("postgres", "minio")
 GROUPS: Mapping[str, tuple[str, ...]] = {"airflow": AIRFLOW, "s3": ("minio",)}
 """Names that the local stack has for services, and what they are here."""
 PUBLISHED: Mapping[str, tuple[str, ...]] = {
@@ -92,6 +93,16 @@ class ComposeStack:
 
     def make_buckets(self) -> None:
         self._once("minio-init")
+
+    def start_stores(self) -> None:
+        require_docker()
+        self._must("start", "up", "--detach", "--build", "--wait", *STORES)
+        self._once("postgres-init")
+
+    def stop_all_but_stores(self) -> None:
+        others = {container.service for container in self._containers() if container.running} - set(STORES)
+        if others:
+            self._must("stop", "stop", *sorted(others))
 
     def stop_airflow(self) -> None:
         self._must("stop", "stop", *AIRFLOW)
@@ -218,6 +229,7 @@ def environment(settings: StackSettings) -> dict[str, str]:
     return {
         **found,
         "CONTRACTS_DIR": str(settings.contracts.resolve()),
+        "DAGS_DIR": str(settings.dags.resolve()),
         "AIRFLOW_URL": settings.airflow_url,
         "SUPERSET_URL": settings.superset_url,
     }

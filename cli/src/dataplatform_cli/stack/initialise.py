@@ -13,6 +13,11 @@ from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack.supervisor import clean_environment, tail
 
 
+def stamp(settings: StackSettings, service: str) -> Path:
+    """Return the file that says what a service was last initialised with; without it, it is initialised anew."""
+    return settings.home / service / "initialised"
+
+
 def run_unless_done(
     settings: StackSettings,
     service: str,
@@ -36,13 +41,12 @@ def run_unless_done(
     Raises:
         PlatformError: the script failed; the message has the end of its log.
     """
-    folder = settings.home / service
-    folder.mkdir(parents=True, exist_ok=True)
+    done_with = stamp(settings, service)
+    done_with.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(json.dumps(dict(environment), sort_keys=True).encode())
     for path in sorted({script, *inputs}):
         digest.update(path.read_bytes())
-    stamp = folder / "initialised"
-    if stamp.exists() and stamp.read_text() == digest.hexdigest():
+    if done_with.exists() and done_with.read_text() == digest.hexdigest():
         return
     log = settings.home / "logs" / f"{service}-init.log"
     with log.open("wb") as output:
@@ -56,4 +60,4 @@ def run_unless_done(
         )
     if done.returncode != 0:
         raise PlatformError(f"{title} could not be prepared:\n{tail(log, 12)}", f"the whole log: {log}")
-    stamp.write_text(digest.hexdigest())
+    done_with.write_text(digest.hexdigest())

@@ -50,6 +50,12 @@ class Stack(Protocol):
     def make_buckets(self) -> None:
         """Make the buckets, with all that this kind's server knows of versioning, policies and accounts."""
 
+    def start_stores(self) -> None:
+        """Start Postgres and the object store, nothing else. What is started later is prepared anew."""
+
+    def stop_all_but_stores(self) -> None:
+        """Stop every service but Postgres and the object store."""
+
     def stop_airflow(self) -> None:
         """Stop Airflow's processes."""
 

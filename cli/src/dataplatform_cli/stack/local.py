@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dataplatform_cli.settings import StackSettings
-from dataplatform_cli.stack import airflow, lifecycle, postgres, s3
+from dataplatform_cli.stack import airflow, initialise, lifecycle, postgres, s3
 from dataplatform_cli.stack.model import ServiceStatus
 from dataplatform_cli.stack.status import status
 from dataplatform_cli.stack.supervisor import Supervisor, clean_environment
@@ -48,17 +48,25 @@ class LocalStack:
         return subprocess.run(command, env=environment, check=False).returncode
 
     def write_connections(self) -> None:
-        airflow.initialised(self._settings).unlink(missing_ok=True)
+        initialise.stamp(self._settings, "airflow").unlink(missing_ok=True)
         airflow.initialise(self._settings)
 
     def make_buckets(self) -> None:
         s3.make_buckets(self._settings)
 
+    def start_stores(self) -> None:
+        for service in ("airflow", "superset"):
+            initialise.stamp(self._settings, service).unlink(missing_ok=True)
+        self._up(["postgres", "s3"])
+
+    def stop_all_but_stores(self) -> None:
+        lifecycle.down(self._settings, ["metadata", "airflow", "superset"])
+
     def stop_airflow(self) -> None:
         lifecycle.down(self._settings, ["airflow"])
 
     def start_airflow(self) -> None:
-        airflow.initialised(self._settings).unlink(missing_ok=True)
+        initialise.stamp(self._settings, "airflow").unlink(missing_ok=True)
         postgres.provision(self._settings)
         self._up(["airflow"])
 

