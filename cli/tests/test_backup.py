@@ -70,7 +70,11 @@ def backup(stack: Any, tmp_path: Path) -> Iterator[Path]:
     s3.client(stack.settings).put_object(Bucket="curated", Key="large.bin", Body=bytes(range(256)) * 40_000)
     done = stack.dp("backup", str(tmp_path / "taken"), "--json")
     assert done.returncode == 0, done.stderr
-    assert [bucket["objects"] for bucket in json.loads(done.stdout)["buckets"]] == [2, 2, 1]  # staging: good and rejected rows
+    assert [bucket["objects"] for bucket in json.loads(done.stdout)["buckets"]] == [
+        2,
+        2,
+        1,
+    ]  # staging: good and rejected rows
     return tmp_path / "taken"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataplatform_cli.demo import facts, follow, sample
 from dataplatform_cli.display import err, start_display
-from dataplatform_cli.doctor import examine, print_findings, stop_if_hopeless
+from dataplatform_cli.doctor import machine, print_findings, stop_if_hopeless
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack import lifecycle
 from dataplatform_cli.stack.kinds import Stack, find
@@ -32,7 +32,7 @@ def run_demo(settings: StackSettings) -> dict[str, Any]:
     if found and found.kind != LocalStack.kind:
         return run_pipeline(settings, found)
     err.print("[bold]The machine[/]")
-    findings = examine(settings)
+    findings = machine.examine(settings)
     print_findings(findings, err)
     stop_if_hopeless(findings)
 

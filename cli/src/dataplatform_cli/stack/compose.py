@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -118,6 +119,24 @@ class ComposeStack:
         self._compose("cp", f"airflow-scheduler:{ARTIFACTS}", str(target), quiet=True)  # none before the first build
         return target
 
+    def model(self) -> dict[str, Any]:
+        """Return docker-compose.yml as Compose understands it, its variables filled in.
+
+        Raises:
+            PlatformError: Compose finds a mistake in it.
+        """
+        done = subprocess.run(
+            [*self._command(), "config", "--format", "json"],
+            env={**os.environ, **environment(self._settings)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise PlatformError(f"docker-compose.yml can't be used: {done.stderr.strip()}", "mend it, or the .env")
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _artifacts(self) -> Path:
@@ -204,13 +223,15 @@ class ComposeStack:
         if self._compose(*arguments) != 0:
             raise PlatformError(f"docker compose: {what} failed", "what Docker said is above")
 
+    def _command(self) -> list[str]:
+        root = self._settings.root
+        return ["docker", "compose", "--project-directory", str(root), "--file", str(root / "docker-compose.yml")]
+
     def _compose(self, *arguments: str, quiet: bool = False) -> int:
         """Run `docker compose` on the repository's file and return its exit code. It reports to standard error."""
-        root = self._settings.root
-        command = ["docker", "compose", "--project-directory", str(root), "--file", str(root / "docker-compose.yml")]
         reports = arguments[0] not in ("logs", "exec")  # their output is the result
         return subprocess.run(
-            [*command, *arguments],
+            [*self._command(), *arguments],
             env={**os.environ, **environment(self._settings)},
             stdout=subprocess.DEVNULL if quiet else sys.stderr.fileno() if reports else None,
             stderr=subprocess.DEVNULL if quiet else None,

@@ -1,20 +1,18 @@
-"""Look at the machine before the stack starts: what would slow it, what would stop it, and the cure of each."""
+"""The machine: memory, disk, ports, versions, and what the local stack is made of."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import psutil
-from rich.console import Console
 
-from dataplatform_cli.display import out
-from dataplatform_cli.errors import PlatformError
+from dataplatform_cli.doctor.finding import Finding
 from dataplatform_cli.settings import StackSettings
+from dataplatform_cli.stack.compose import ComposeStack
 from dataplatform_cli.stack.ports import taken_ports
 from dataplatform_cli.stack.postgres import SERVER_MAJOR
 from dataplatform_cli.stack.services import all_services
@@ -24,25 +22,10 @@ from dataplatform_cli.stack.supervisor import Supervisor
 MEMORY_WANTED, MEMORY_NEEDED = 4.0, 2.0
 DISK_WANTED, DISK_NEEDED = 3.0, 1.0
 PYTHON_OLDEST, PYTHON_NEWEST = (3, 11), (3, 13)
-MARKS = {"ok": "[green]✔[/]", "warn": "[yellow]![/]", "stop": "[red]✘[/]"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at. Level: ok, warn (it will run, worse) or stop (it can't run)."""
-
-    check: str
-    level: str
-    message: str
-    cure: str = ""
-
-    def to_dict(self) -> dict[str, str]:
-        """Return the finding as JSON-ready words."""
-        return asdict(self)
 
 
 def examine(settings: StackSettings) -> list[Finding]:
-    """Return what was found, worst first within the order of the checks."""
+    """Return what was found, in the order of the checks."""
     return [
         _memory(),
         _disk(settings),
@@ -52,25 +35,6 @@ def examine(settings: StackSettings) -> list[Finding]:
         _object_store(),
         _superset(settings),
     ]
-
-
-def print_findings(findings: list[Finding], console: Console = out) -> None:
-    """Print one line a finding, its cure below it."""
-    for finding in findings:
-        console.print(f"  {MARKS[finding.level]} [bold]{finding.check:<13}[/]{finding.message}", soft_wrap=True)
-        if finding.cure:
-            console.print(f"    [yellow]cure:[/] {finding.cure}", soft_wrap=True)
-
-
-def stop_if_hopeless(findings: list[Finding]) -> None:
-    """Raise what keeps the stack from running, if anything does.
-
-    Raises:
-        PlatformError: with the message and the cure of every finding of level stop.
-    """
-    hopeless = [finding for finding in findings if finding.level == "stop"]
-    if hopeless:
-        raise PlatformError("; ".join(f.message for f in hopeless), "; ".join(f.cure for f in hopeless))
 
 
 def _memory() -> Finding:
@@ -121,6 +85,8 @@ def _folder(settings: StackSettings) -> Finding:
 
 
 def _ports(settings: StackSettings) -> list[Finding]:
+    if ComposeStack(settings).is_up():
+        return [Finding("ports", "ok", "held by the stack on Compose")]
     states = Supervisor(settings).states()
     down = [
         service
