@@ -10,7 +10,7 @@ import pytest
 
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
-from dataplatform_cli.setup import MACHINE_SECRETS, write_env
+from dataplatform_cli.setup import MACHINE_SECRETS, complete_env, unset_variables, write_env
 from dataplatform_cli.stack.airflow import fernet_key
 
 
@@ -43,6 +43,7 @@ def test_production_generates_every_password(root: Path) -> None:
     values = {name: getattr(settings, name).get_secret_value() for name in names}
     assert len(set(values.values())) == len(names)
     assert not [name for name in names if values[name] == getattr(example, name).get_secret_value()]
+    assert settings.minio_platform_user, "the pipelines have an account of their own"
 
 
 def test_an_existing_file_is_left_alone(root: Path) -> None:
@@ -50,6 +51,20 @@ def test_an_existing_file_is_left_alone(root: Path) -> None:
     with pytest.raises(PlatformError, match="is there already"):
         write_env(root, production=True)
     assert (root / ".env").read_text() == "MINIO_PORT=9999\n"
+
+
+def test_what_an_existing_file_leaves_blank_is_filled_in_once(root: Path) -> None:
+    (root / ".env").write_text("# mine\nMINIO_PORT=9999\nMETADATA_API_KEY=kept\nAIRFLOW_FERNET_KEY=\n")
+    assert complete_env(root) == ["AIRFLOW_FERNET_KEY"]
+    lines = (root / ".env").read_text().splitlines()
+    assert lines[:3] == ["# mine", "MINIO_PORT=9999", "METADATA_API_KEY=kept"]
+    assert len(lines) == 4
+    assert len(lines[3]) > 50
+    assert complete_env(root) == []
+    assert (root / ".env").read_text().splitlines() == lines
+    assert stat.S_IMODE((root / ".env").stat().st_mode) == 0o600
+    assert "MINIO_ROOT_USER" in unset_variables(root)
+    assert "MINIO_PORT" not in unset_variables(root)
 
 
 def test_the_fernet_key_is_one(root: Path) -> None:

@@ -12,12 +12,12 @@ SELECT format('CREATE ROLE %I LOGIN', name)
 FROM unnest(ARRAY['airflow', 'metadata', 'superset', 'loader', 'transformer', 'reporter']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
-ALTER ROLE airflow PASSWORD :'airflow_password';
-ALTER ROLE metadata PASSWORD :'metadata_password';
-ALTER ROLE superset PASSWORD :'superset_password';
-ALTER ROLE loader PASSWORD :'loader_password';
-ALTER ROLE transformer PASSWORD :'transformer_password';
-ALTER ROLE reporter PASSWORD :'reporter_password';
+ALTER ROLE airflow LOGIN PASSWORD :'airflow_password';
+ALTER ROLE metadata LOGIN PASSWORD :'metadata_password';
+ALTER ROLE superset LOGIN PASSWORD :'superset_password';
+ALTER ROLE loader LOGIN PASSWORD :'loader_password';
+ALTER ROLE transformer LOGIN PASSWORD :'transformer_password';
+ALTER ROLE reporter LOGIN PASSWORD :'reporter_password';
 
 -- A service owns its database; nobody else may enter it.
 SELECT format('CREATE DATABASE %I OWNER %I', name, owner)

@@ -20,7 +20,7 @@ from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.minio import app as minio_app
 from dataplatform_cli.new import app as new_app
 from dataplatform_cli.settings import find_root
-from dataplatform_cli.setup import unset_variables, write_env
+from dataplatform_cli.setup import complete_env, unset_variables, write_env
 
 app = typer.Typer(
     help="The data platform's command line: the local stack, the demo, and ingestion by hand.",
@@ -47,9 +47,10 @@ def setup(
 ) -> None:
     """Write .env with fresh secrets."""
     if (find_root() / ".env").exists() and not production:
-        out.print(".env is there already and stays as it is")
-        for name in unset_variables(find_root()):
-            out.print(f"  [dim]it does not name {name}: the default of .env.example holds[/]")
+        filled = complete_env(find_root())
+        out.print(f".env is there already; {'filled in ' + ', '.join(filled) if filled else 'it stays as it is'}")
+        if unset := unset_variables(find_root()):
+            out.print(f"[dim]the defaults of .env.example hold for {', '.join(unset)}[/]")
         return
     path = write_env(find_root(), production)
     out.print(f"wrote {path} ({'generated' if production else 'development'} passwords, fresh machine secrets)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from dataplatform_cli.errors import PlatformError
@@ -56,28 +56,24 @@ def write_env(root: Path, production: bool) -> Path:
     path = root / ".env"
     if path.exists():
         raise PlatformError(f"{path} is there already", "edit it, or move it away and run setup again")
-    lines = [_filled_in(line, production) for line in (root / ".env.example").read_text().splitlines()]
-    half = path.with_name(".env.new")
-    half.touch(mode=0o600)
-    half.write_text("\n".join(lines) + "\n")
-    half.rename(path)
+    _write(path, [_filled_in(line, production) for line in (root / ".env.example").read_text().splitlines()])
     return path
 
 
-def replace_values(root: Path, values: Mapping[str, str]) -> None:
-    """Set variables in `.env`; those that it does not name are added. The one before it is kept as `.env.before`."""
+def complete_env(root: Path) -> list[str]:
+    """Fill in the machine secrets that an existing `.env` leaves blank, and return their names. The rest stays."""
     path = root / ".env"
-    lines = path.read_text().splitlines() if path.exists() else []
-    missing = dict(values)
-    for number, line in enumerate(lines):
-        name = line.partition("=")[0]
-        if name in missing:
-            lines[number] = f"{name}={missing.pop(name)}"
+    lines = path.read_text().splitlines()
+    blank = [name for name in MACHINE_SECRETS if f"{name}=" in lines]
+    if blank:
+        _write(path, [_filled_in(line, False) if line[:-1] in blank else line for line in lines])
+    return blank
+
+
+def _write(path: Path, lines: list[str]) -> None:
     half = path.with_name(".env.new")
     half.touch(mode=0o600)
-    half.write_text("\n".join([*lines, *(f"{name}={value}" for name, value in missing.items())]) + "\n")
-    if path.exists():
-        path.replace(path.with_name(".env.before"))
+    half.write_text("\n".join(lines) + "\n")
     half.rename(path)
 
 

@@ -20,6 +20,7 @@ class Container:
     id: str
     name: str
     service: str
+    image: str
     state: str
     running: bool
     pid: int
@@ -65,6 +66,7 @@ def _container(told: dict[str, Any]) -> Container:
         id=told["Id"],
         name=told["Name"].removeprefix("/"),
         service=labels[SERVICE],
+        image=told["Image"],
         state=_state(state, once=told["HostConfig"]["RestartPolicy"]["Name"] in ("", "no")),
         running=state["Status"] in ("running", "restarting", "paused"),
         pid=state["Pid"],
