@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dataplatform_cli.errors import PlatformError
@@ -68,6 +68,20 @@ def complete_env(root: Path) -> list[str]:
     if blank:
         _write(path, [_filled_in(line, False) if line[:-1] in blank else line for line in lines])
     return blank
+
+
+def replace_values(root: Path, values: Mapping[str, str]) -> None:
+    """Set variables in `.env`; those that it does not name are added. The one before it is kept as `.env.before`."""
+    path = root / ".env"
+    lines = path.read_text().splitlines() if path.exists() else []
+    missing = dict(values)
+    for number, line in enumerate(lines):
+        name = line.partition("=")[0]
+        if name in missing:
+            lines[number] = f"{name}={missing.pop(name)}"
+    if path.exists():
+        path.replace(path.with_name(".env.before"))
+    _write(path, [*lines, *(f"{name}={value}" for name, value in missing.items())])
 
 
 def _write(path: Path, lines: list[str]) -> None:
