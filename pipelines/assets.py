@@ -8,6 +8,7 @@ from airflow.sdk import Asset, AssetWatcher
 
 from pipelines.triggers.objects import ObjectArrivalTrigger
 from pipelines.utils.connections import MINIO
+from pipelines.utils.naming import staging_uri
 
 if TYPE_CHECKING:
     from data_quality.contract import Contract
@@ -30,4 +31,4 @@ def arriving_files(contract: Contract) -> Asset:
 
 def staging_table(table: str) -> Asset:
     """Return the asset of a table in the schema staging."""
-    return Asset(name=f"staging.{table}", uri=f"warehouse://staging/{table}", group="staging")
+    return Asset(name=f"staging.{table}", uri=staging_uri(table), group="staging")

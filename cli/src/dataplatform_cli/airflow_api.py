@@ -39,6 +39,14 @@ class AirflowClient:
         found: list[dict[str, Any]] = self._get("/api/v2/connections", limit=100)["connections"]
         return sorted(found, key=lambda connection: str(connection["connection_id"]))
 
+    def update_asset(self, uri: str) -> bool:
+        """Tell that an asset has changed, which starts what is scheduled on it. Returns whether Airflow knows it."""
+        found = self._get("/api/v2/assets", uri_pattern=uri, limit=100)["assets"]
+        ids = [asset["id"] for asset in found if asset["uri"] == uri]
+        for asset_id in ids:
+            self._http.post("/api/v2/assets/events", json={"asset_id": asset_id}).raise_for_status()
+        return bool(ids)
+
     def runs(self, dag_id: str, limit: int = 50) -> list[dict[str, Any]]:
         """Return a DAG's runs, newest first; none where Airflow does not know it yet."""
         answer = self._http.get(f"/api/v2/dags/{dag_id}/dagRuns", params={"limit": limit, "order_by": "-run_after"})

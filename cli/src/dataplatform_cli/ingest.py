@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import httpx
 import psycopg
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from dataplatform_cli.airflow_api import AirflowClient
 from dataplatform_cli.display import err, out
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
 from pipelines.ingestion.model import FileOutcome
+from pipelines.utils.naming import staging_uri
 
 if TYPE_CHECKING:
     from data_quality.contract import Contract
@@ -50,8 +53,8 @@ def ingest_files(settings: StackSettings, files: list[str], contract: str, dsn: 
             progress.update(task, description=Path(file).name)
             outcomes.append(_ingest_one(file, chosen, target, store, run_id))
             progress.advance(task)
-    if dsn is None:  # lineage is told of the stack's own warehouse only
-        report_lineage(settings, chosen, [outcome for outcome in outcomes if isinstance(outcome, FileOutcome)], run_id)
+    if dsn is None:  # the stack is told of its own warehouse only
+        report(settings, chosen, [outcome for outcome in outcomes if isinstance(outcome, FileOutcome)], run_id)
     return [told(file, outcome) for file, outcome in zip(files, outcomes, strict=True)]
 
 
@@ -118,7 +121,23 @@ def told(file: str, outcome: FileOutcome | OSError) -> dict[str, Any]:
     return {"path": file, "status": facts["status"], **counts, "error": facts["error"], "seconds": facts["seconds"]}
 
 
-def report_lineage(settings: StackSettings, contract: Contract, outcomes: list[FileOutcome], run_id: str) -> None:
+def report(settings: StackSettings, contract: Contract, outcomes: list[FileOutcome], run_id: str) -> None:
+    """Tell the metadata service of a load, and Airflow, which builds what depends on the table."""
+    _report_lineage(settings, contract, outcomes, run_id)
+    if any(outcome.counts.rows_inserted + outcome.counts.rows_updated for outcome in outcomes):
+        _start_build(settings, contract)
+
+
+def _start_build(settings: StackSettings, contract: Contract) -> None:
+    try:
+        known = AirflowClient(settings).update_asset(staging_uri(contract.table))
+    except httpx.HTTPError:
+        known = False
+    if not known:
+        err.print(f"[dim]Airflow was not told: what is built of staging.{contract.table} follows with its next file[/]")
+
+
+def _report_lineage(settings: StackSettings, contract: Contract, outcomes: list[FileOutcome], run_id: str) -> None:
     """Tell the metadata service; where it is away, the event waits in the spool."""
     from data_lineage_hub_sdk import spool
     from data_lineage_hub_sdk.transport import client_from

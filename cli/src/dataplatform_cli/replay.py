@@ -13,7 +13,7 @@ from rich.table import Table
 
 from dataplatform_cli.display import err, out
 from dataplatform_cli.errors import PlatformError
-from dataplatform_cli.ingest import find_contract, object_store, report_lineage, told
+from dataplatform_cli.ingest import find_contract, object_store, report, told
 from dataplatform_cli.settings import StackSettings
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def replay_entries(
                     outcomes += core.ingest_batch([source], contract, connection, store, run_id=run_id)
             except replay.NotReplayable as error:
                 outcomes.append(FileNotFoundError(str(error)))
-    report_lineage(settings, contract, [item for item in outcomes if not isinstance(item, OSError)], run_id)
+    report(settings, contract, [item for item in outcomes if not isinstance(item, OSError)], run_id)
     return [told(entry.path, outcome) | {"id": entry.id} for entry, outcome in zip(entries, outcomes, strict=True)]
 
 
