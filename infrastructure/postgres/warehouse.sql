@@ -27,3 +27,20 @@ ALTER DEFAULT PRIVILEGES FOR ROLE loader IN SCHEMA staging GRANT SELECT ON TABLE
 ALTER DEFAULT PRIVILEGES FOR ROLE loader IN SCHEMA audit GRANT SELECT ON TABLES TO transformer, reporter;
 ALTER DEFAULT PRIVILEGES FOR ROLE transformer IN SCHEMA audit GRANT SELECT ON TABLES TO loader, reporter;
 ALTER DEFAULT PRIVILEGES FOR ROLE transformer IN SCHEMA curated GRANT SELECT ON TABLES TO reporter;
+
+-- How the platform is (pipelines/monitoring): one row a reading. `threshold` is the limit it broke or would break next.
+SET ROLE loader;
+CREATE TABLE IF NOT EXISTS audit.platform_health (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    checked_at timestamptz NOT NULL,
+    component text NOT NULL,
+    check_name text NOT NULL,
+    status text NOT NULL CHECK (status IN ('ok', 'warn', 'error')),
+    value double precision,
+    unit text NOT NULL DEFAULT '',
+    threshold double precision,
+    detail text NOT NULL DEFAULT '',
+    UNIQUE (check_name, checked_at)
+);
+CREATE INDEX IF NOT EXISTS platform_health_checked_at ON audit.platform_health (checked_at);
+RESET ROLE;

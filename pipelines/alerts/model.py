@@ -23,7 +23,8 @@ _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|s3://\S+|0x[0-9a-fA-F]+|\d+")
 class Alert:
     """Something that somebody has to look at. `files` counts what it is about, 1 for a task.
 
-    `subject` is a dataset, or a task as `dag.task`; `stage` is validation, processing, loading, rejected or task.
+    `subject` is a dataset, a task as `dag.task`, or a check of the platform's health; `stage` is validation,
+    processing, loading, rejected, task or health.
     """
 
     subject: str
@@ -48,6 +49,8 @@ class Alert:
         """One line."""
         if self.stage == "task":
             return f"{self.subject} failed"
+        if self.stage == "health":
+            return f"platform health: {self.subject}"
         files = f"{self.files} file{'' if self.files == 1 else 's'}"
         told = "with rejected rows" if self.stage == "rejected" else f"failed at {self.stage}"
         return f"{self.subject}: {files} {told}"

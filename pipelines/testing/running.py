@@ -123,13 +123,18 @@ def run(dag: DAG, conf: Mapping[str, Any] | None = None) -> Run:
 def _errors_kept(errors: dict[str, str]) -> Any:
     """Keep why tasks fail: Airflow's database has the states only."""
     from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.lineage import get_hook_lineage_collector
 
     original = task_runner.finalize
 
     def finalize(ti: Any, state: Any, context: Any, log: Any, error: BaseException | None = None) -> Any:
         if error is not None:
             errors[_label(ti)] = f"{type(error).__name__}: {error}"
-        return original(ti, state, context, log, error)
+        try:
+            return original(ti, state, context, log, error)
+        finally:
+            # What hooks noted belongs to this task: a worker's process would end here.
+            get_hook_lineage_collector.cache_clear()
 
     return mock.patch.object(task_runner, "finalize", finalize)
 

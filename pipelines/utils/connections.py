@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 WAREHOUSE_LOADER = "warehouse_loader"
 WAREHOUSE_TRANSFORMER = "warehouse_transformer"
 MINIO = "minio"
+METADATA = "metadata"
+AIRFLOW = "airflow"
+SUPERSET = "superset"
 
 
 def warehouse_dsn(conn_id: str) -> str:
@@ -43,6 +46,13 @@ def postgres_hook(conn_id: str) -> PostgresHook:
     hook = PostgresHook(postgres_conn_id=conn_id)
     _ = hook.connection  # looked up now, and kept
     return hook
+
+
+def http_service(conn_id: str) -> tuple[str, tuple[str, str]]:
+    """Return the address of an HTTP connection, without a slash at its end, and its log-in and password."""
+    connection = _connection(conn_id)
+    address = f"{connection.schema or 'http'}://{connection.host}:{connection.port}"
+    return address, (connection.login or "", connection.password or "")
 
 
 def s3_client(conn_id: str) -> Any:
