@@ -44,7 +44,7 @@ def new_stack(new_home: Callable[[], Path], free_port: Callable[[], int]) -> Ite
     def make() -> Stack:
         home = new_home() / "home"
         ports = {f"{name}_port": free_port() for name in ("postgres", "minio", "metadata", "airflow", "superset")}
-        settings = StackSettings(dp_home=home, metadata_api_key="test-key", _env_file=None, **ports)  # type: ignore[arg-type, call-arg]
+        settings = StackSettings(stack="local", dp_home=home, metadata_api_key="test-key", _env_file=None, **ports)  # type: ignore[arg-type, call-arg]
         environment = {
             **os.environ,
             **{name.upper(): str(port) for name, port in ports.items()},

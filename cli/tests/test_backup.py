@@ -130,7 +130,6 @@ def test_files_that_are_loaded_meanwhile_are_taken_in_again(
     deliver(stack, "early.csv", sales(1))
     ingest(stack, "early.csv")
     deliver(stack, "late.csv", sales(2))
-    monkeypatch.setenv("STACK", "local")
     seen = databases.dump
 
     def dump_then_load(settings: Any, connection: Any, folder: Path) -> Any:
@@ -153,7 +152,6 @@ def test_an_interrupted_backup_leaves_nothing(stack: Any, tmp_path: Path, monkey
     from dataplatform_cli.backup import take
 
     assert stack.dp("up", "postgres", "s3").returncode == 0
-    monkeypatch.setenv("STACK", "local")
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
