@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,6 +152,149 @@ def test_table_sensor_counts_no_less_than_nothing(airflow: StackSettings) -> Non
 
     with pytest.raises(ValueError, match="minimum_rows can't be negative, it is -1"):
         PostgresTableSensorOperator(task_id="wait", table="t", minimum_rows=-1)
+
+
+@pytest.fixture
+def bad_connections(postgres: StackSettings, s3: StackSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections with a wrong key, a wrong password, and to places where nobody answers."""
+    key = s3.minio_root_user
+    address, port = s3.loopback, postgres.postgres_port
+
+    def store(secret: str, endpoint: str) -> str:
+        extra = {
+            "endpoint_url": endpoint,
+            "region_name": "us-east-1",
+            "config_kwargs": {"s3": {"addressing_style": "path"}, "retries": {"total_max_attempts": 1}},
+        }
+        return json.dumps({"conn_type": "aws", "login": key, "password": secret, "extra": extra})
+
+    for name, value in {
+        "WRONG_KEY": store("wrong-secret", s3.s3_endpoint),
+        "STORE_AWAY": store("any", "http://127.0.0.1:9"),
+        "WRONG_PASSWORD": f"postgres://loader:wrong@{address}:{port}/warehouse",
+        "NO_DATABASE": f"postgres://loader:{postgres.password('loader')}@{address}:{port}/nowhere",
+        "POSTGRES_AWAY": "postgres://loader:x@127.0.0.1:9/warehouse",
+    }.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", value)
+
+
+def test_failures_say_what_is_wrong_and_how_to_mend_it(
+    dag: DAG, run: Callable[[DAG], Run], store: ObjectStore, prefix: str, query: Query, bad_connections: None
+) -> None:
+    from pipelines.operators import (
+        DataQualityCheckOperator,
+        MinIOFileSensorOperator,
+        MinIOUploadOperator,
+        PostgresTableSensorOperator,
+    )
+
+    query("CREATE SCHEMA hidden CREATE TABLE secret (n int)", "transformer")
+    store.client.put_object(Bucket="curated", Key=f"{prefix}there", Body=b"first")
+    check = [{"name": "c", "dataset": "staging.x", "query": "SELECT 0"}]
+    soon: dict[str, Any] = {"poke_interval": 0.1, "timeout": 0.3}
+    with dag:
+        put: dict[str, Any] = {"bucket": "curated", "key": f"{prefix}k", "data": "x", "retries": 2}
+        MinIOUploadOperator(task_id="no_bucket", **{**put, "bucket": "nowhere"})
+        MinIOUploadOperator(task_id="no_connection", aws_conn_id="mino", **put)
+        MinIOUploadOperator(task_id="wrong_key", aws_conn_id="wrong_key", **put)
+        MinIOUploadOperator(task_id="away", aws_conn_id="store_away", **put)
+        MinIOUploadOperator(task_id="other", replace=False, **{**put, "key": f"{prefix}there", "data": "second"})
+        MinIOUploadOperator(task_id="same", replace=False, **{**put, "key": f"{prefix}there", "data": "first"})
+        MinIOUploadOperator(task_id="new", replace=False, **{**put, "key": f"{prefix}new"})
+        MinIOFileSensorOperator(task_id="s_no_bucket", bucket="nowhere", **soon)
+        MinIOFileSensorOperator(task_id="s_deferred", bucket="nowhere", deferrable=True, **soon)
+        MinIOFileSensorOperator(task_id="s_late", bucket="curated", prefix=prefix, minimum=9, **soon)
+        PostgresTableSensorOperator(task_id="t_late", schema="no", table="t", **soon)
+        PostgresTableSensorOperator(task_id="t_password", table="t", postgres_conn_id="wrong_password", **soon)
+        PostgresTableSensorOperator(task_id="t_database", table="t", postgres_conn_id="no_database", **soon)
+        PostgresTableSensorOperator(task_id="t_away", table="t", postgres_conn_id="postgres_away", **soon)
+        PostgresTableSensorOperator(task_id="t_none", table="t", postgres_conn_id="warehuose", **soon)
+        hidden: dict[str, Any] = {"schema": "hidden", "table": "secret", "minimum_rows": 1}
+        PostgresTableSensorOperator(task_id="t_hidden", postgres_conn_id="warehouse_reporter", **hidden, **soon)
+        DataQualityCheckOperator(task_id="q_password", checks=check, postgres_conn_id="wrong_password", retries=2)
+        DataQualityCheckOperator(task_id="q_none", checks=check, postgres_conn_id="warehuose", retries=2)
+    try:
+        done = run(dag)
+    finally:
+        query("DROP SCHEMA hidden CASCADE", "transformer")
+    states = done.states
+    assert {label for label, state in states.items() if state == "success"} == {"same", "new"}
+    assert content(store, f"{prefix}there") == b"first"
+    where = "pipelines/config/connections.yaml"
+    for task, told in {
+        "no_bucket": f"uploading s3://nowhere/{prefix}k: there is no",
+        "no_connection": f"there is no connection 'mino'; add it to {where}, or name one that is there",
+        "wrong_key": "the object store refuses the key of the connection 'wrong_key'; mend it in .env",
+        "away": "the object store does not answer",
+        "other": f"s3://curated/{prefix}there is there already, with other content, and replace is False",
+        "s_no_bucket": "looking for s3://nowhere/*: there is no",
+        "s_deferred": "looking for s3://nowhere/*: there is no",
+        "s_late": f"2 of 9 objects came to s3://curated/{prefix}* within 0.3 s",
+        "t_late": "no.t was not ready within 0.3 s: there is no such table",
+        "t_password": "Postgres refuses the password of the connection 'wrong_password'; mend it in .env",
+        "t_database": f"database \"nowhere\" does not exist); mend the connection 'no_database' in {where}",
+        "t_away": "Postgres does not answer",
+        "t_none": "there is no connection 'warehuose'",
+        "t_hidden": "the role of the connection 'warehouse_reporter' may not do this: permission denied",
+        "q_password": "checking: Postgres refuses the password of the connection 'wrong_password'",
+        "q_none": "checking: there is no connection 'warehuose'",
+    }.items():
+        assert told in done.errors[task], done.errors[task]
+        assert "wrong-secret" not in done.errors[task]
+    # What trying again can't mend is not tried again; what it may mend is.
+    tries = {label: done.task(label).try_number for label in states}
+    assert {label for label, number in tries.items() if number > 1} == {"away"}
+
+
+def test_sensors_name_their_inputs_in_lineage(
+    dag: DAG, run: Callable[[DAG], Run], store: ObjectStore, prefix: str, metadata: MetadataService, query: Query
+) -> None:
+    from pipelines.operators import MinIOFileSensorOperator, PostgresTableSensorOperator
+
+    store.client.put_object(Bucket="curated", Key=f"{prefix}a.csv", Body=b"x")
+    query("CREATE TABLE intermediate.waited_for AS SELECT 1", "transformer")
+    try:
+        with dag:
+            MinIOFileSensorOperator(task_id="file", bucket="curated", prefix=prefix)
+            PostgresTableSensorOperator(task_id="table", schema="intermediate", table="waited_for", deferrable=True)
+        done = run(dag)
+    finally:
+        query("DROP TABLE intermediate.waited_for", "transformer")
+    assert set(done.states.values()) == {"success"}, done.errors
+    inputs = {
+        task: [item["dataset"]["name"] for item in metadata.get(f"/runs/{done.lineage_id(task)}")["inputs"]]
+        for task in ("file", "table")
+    }
+    assert inputs == {"file": [f"{prefix}a.csv"], "table": ["warehouse.intermediate.waited_for"]}
+
+
+def test_checks_take_every_kind_of_limit(dag: DAG, run: Callable[[DAG], Run], query: Query, tmp_path: Path) -> None:
+    from pipelines.operators import DataQualityCheckOperator
+
+    def check(name: str, value: int, **more: Any) -> dict[str, Any]:
+        return {"name": name, "dataset": "staging.x", "query": f"SELECT {value}", "severity": "warn"} | more
+
+    checks = [
+        check("at_least", 5, must_be_at_least=5), check("at_most", 6, must_be_at_most=5),
+        check("between", 3, must_be_between=[1, 3]), check("outside", 3, must_not_be_between=[1, 3]),
+        check("more", 2, must_be_greater_than=1), check("less", 2, must_be_less_than=2), check("not", 1, must_not_be=1),
+        check("sampled", 1, failing="SELECT 7 AS id", column="id", dimension="validity"),
+    ]  # fmt: skip
+    with dag:
+        DataQualityCheckOperator(task_id="limits", checks=checks)
+        DataQualityCheckOperator(task_id="two", checks=[check("two", 1, must_be=1, must_be_at_most=2)])
+        DataQualityCheckOperator(task_id="one_bound", checks=[check("one", 1, must_be_between=3)])
+    done = run(dag)
+    assert done.states == {"limits": "success", "two": "failed", "one_bound": "failed"}
+    found = dict(query("SELECT check_name, status FROM audit.check_results"))
+    assert found == {"at_least": "passed", "at_most": "failed", "between": "passed", "outside": "failed",
+                     "more": "passed", "less": "failed", "not": "failed", "sampled": "failed"}  # fmt: skip
+    assert query("SELECT sample, column_name FROM audit.check_results WHERE check_name = 'sampled'") == [
+        ([{"id": 7}], "id")
+    ]
+    assert "two: give one of must_be and must_be_at_most, not both" in done.errors["two"]
+    assert "one: must_be_between takes two values, as [1, 10], not 3" in done.errors["one_bound"]
+    query("DROP TABLE audit.check_results", "transformer")
 
 
 def test_quality_checks_stop_by_severity(
