@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import string
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from airflow.models.connection import Connection
 from airflow.models.pool import Pool
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
-from sqlalchemy import select
+from cryptography.fernet import InvalidToken
+from sqlalchemy import delete, select
 
 CONFIG = Path(__file__).resolve().parents[2] / "pipelines" / "config" / "connections.yaml"
 
@@ -37,17 +39,27 @@ def write_login() -> None:
     path.write_text(json.dumps({os.environ["AIRFLOW_ADMIN_USER"]: os.environ["AIRFLOW_ADMIN_PASSWORD"]}))
 
 
+def write_connection(conn_id: str, fields: dict[str, Any]) -> None:
+    """Make a connection what the file says, also where the key that it was written with is lost."""
+    try:
+        with create_session() as session:
+            connection = Connection(conn_id=conn_id, **fields)
+            connection.id = session.scalar(select(Connection.id).where(Connection.conn_id == conn_id))
+            session.merge(connection)
+    except InvalidToken:  # comparing it with the one before reads that one's password
+        sys.stderr.write(f"{conn_id} was written with another AIRFLOW_FERNET_KEY: it is written anew\n")
+        with create_session() as session:
+            session.execute(delete(Connection).where(Connection.conn_id == conn_id))
+            session.add(Connection(conn_id=conn_id, **fields))
+
+
 def main() -> None:
     """Migrate, then make connections and pools what the file says."""
     write_login()
     initdb()
     wanted = filled_in(yaml.safe_load(CONFIG.read_text()))
-    with create_session() as session:
-        for conn_id, fields in wanted["connections"].items():
-            fields = {**fields, "port": int(fields["port"])} if "port" in fields else fields
-            connection = Connection(conn_id=conn_id, **fields)
-            connection.id = session.scalar(select(Connection.id).where(Connection.conn_id == conn_id))
-            session.merge(connection)
+    for conn_id, fields in wanted["connections"].items():
+        write_connection(conn_id, {**fields, "port": int(fields["port"])} if "port" in fields else fields)
     for name, pool in wanted["pools"].items():
         Pool.create_or_update_pool(name, slots=pool["slots"], description=pool["description"], include_deferred=False)
 

@@ -6,6 +6,7 @@ One process does what four calls of the `superset` command would, in less than h
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import yaml
@@ -25,6 +26,21 @@ def contents() -> dict[str, str]:
     return files
 
 
+def forget_unreadable_passwords() -> None:
+    """Where SUPERSET_SECRET_KEY is not the one that passwords were stored with, remove them; the import brings ours."""
+    from sqlalchemy import text
+    from superset.extensions import db
+    from superset.models.core import Database
+
+    try:
+        db.session.query(Database.password, Database.encrypted_extra, Database.server_cert).all()
+    except ValueError:
+        db.session.rollback()
+        db.session.execute(text("UPDATE dbs SET password = NULL, encrypted_extra = NULL, server_cert = NULL"))
+        db.session.commit()
+        sys.stderr.write("passwords of databases were stored with another SUPERSET_SECRET_KEY: they are forgotten\n")
+
+
 def main() -> None:
     """Bring Superset's database to the state that this folder describes."""
     app = create_app()
@@ -37,6 +53,7 @@ def main() -> None:
 
         migrations = Path(__import__("superset").__file__).parent / "migrations"
         flask_migrate.upgrade(directory=str(migrations))
+        forget_unreadable_passwords()
         appbuilder.add_permissions(update_perms=True)
         security_manager.sync_role_definitions()
         name, password = os.environ["SUPERSET_ADMIN_USER"], os.environ["SUPERSET_ADMIN_PASSWORD"]
