@@ -117,6 +117,7 @@ def sync(as_json: Json = False) -> None:
     """
     from data_lineage_hub_sdk.transport import client_from
     from data_quality.contract import load_contracts
+    from dataplatform_cli.stack.kinds import warehouse_namespace
     from pipelines.onboarding import metadata_declare
     from pipelines.onboarding import sync as sync_contracts
     from pipelines.sources import write_sources
@@ -132,7 +133,7 @@ def sync(as_json: Json = False) -> None:
         done = sync_contracts(
             contracts,
             settings.dsn("loader"),
-            warehouse_namespace=f"postgres://{settings.loopback}:{settings.postgres_port}",
+            warehouse_namespace=warehouse_namespace(settings),
             emit=client_from(settings.metadata_url, key, str(settings.home / "lineage-spool")).emit,
             declare=metadata_declare(settings.metadata_url, key),
         )

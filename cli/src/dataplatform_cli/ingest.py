@@ -141,6 +141,7 @@ def _report_lineage(settings: StackSettings, contract: Contract, outcomes: list[
     """Tell the metadata service; where it is away, the event waits in the spool."""
     from data_lineage_hub_sdk import spool
     from data_lineage_hub_sdk.transport import client_from
+    from dataplatform_cli.stack.kinds import warehouse_namespace
     from pipelines.ingestion.lineage import lineage_event
 
     if not outcomes:
@@ -153,7 +154,7 @@ def _report_lineage(settings: StackSettings, contract: Contract, outcomes: list[
         run_id=run_id,
         job=f"ingest.{contract.name}",
         job_namespace="dp",
-        warehouse_namespace=f"postgres://{settings.loopback}:{settings.postgres_port}",
+        warehouse_namespace=warehouse_namespace(settings),
     )
     key = settings.metadata_api_key.get_secret_value()
     waiting = str(settings.home / "lineage-spool")

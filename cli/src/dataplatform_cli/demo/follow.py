@@ -72,9 +72,16 @@ class _Follower:
 
     def __init__(self, settings: StackSettings, manifest: Manifest) -> None:
         self._settings, self._manifest = settings, manifest
-        self._airflow = AirflowClient(settings)
+        self._logged_in: AirflowClient | None = None
         self._ingest = [f"ingest__{dataset}" for dataset in manifest.tables]
         self._starts: dict[tuple[str, str], dt.datetime | None] = {}  # of runs that have ended
+
+    @property
+    def _airflow(self) -> AirflowClient:
+        """Airflow's interface, logged in to at its first use."""
+        if self._logged_in is None:
+            self._logged_in = AirflowClient(self._settings)
+        return self._logged_in
 
     def look(self) -> State:
         """Return how far the sample is now.

@@ -41,6 +41,7 @@ class ComposeStack:
     """See `dataplatform_cli.stack.kinds.Stack`."""
 
     kind = "compose"
+    warehouse = "postgres:5432"
 
     def __init__(self, settings: StackSettings) -> None:
         self._settings = settings

@@ -18,6 +18,8 @@ class Stack(Protocol):
 
     kind: str
     """`local` or `compose`, as the setting STACK has it."""
+    warehouse: str
+    """Host and port at which its own services reach Postgres."""
 
     def is_up(self) -> bool:
         """Whether a part of it runs."""
@@ -97,6 +99,13 @@ def running(settings: StackSettings) -> Stack:
     if found is None:
         raise PlatformError("no stack is up", START)
     return found
+
+
+def warehouse_namespace(settings: StackSettings) -> str:
+    """Return how lineage names the warehouse: by the address at which the tasks of the stack that is up reach it."""
+    found = find(settings)
+    address = found.warehouse if found else f"{settings.loopback}:{settings.postgres_port}"
+    return f"postgres://{address}"
 
 
 def refuse_if_other_is_up(settings: StackSettings, kind: str) -> None:

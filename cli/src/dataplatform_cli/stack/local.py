@@ -21,6 +21,7 @@ class LocalStack:
 
     def __init__(self, settings: StackSettings) -> None:
         self._settings = settings
+        self.warehouse = f"{settings.loopback}:{settings.postgres_port}"
 
     def is_up(self) -> bool:
         return Supervisor(self._settings).is_running()
