@@ -16,10 +16,12 @@ from typing import Any
 import yaml
 from airflow.models.connection import Connection
 from airflow.models.pool import Pool
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.trigger import Trigger
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from cryptography.fernet import InvalidToken
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 CONFIG = Path(__file__).resolve().parents[2] / "pipelines" / "config" / "connections.yaml"
 
@@ -53,6 +55,28 @@ def write_connection(conn_id: str, fields: dict[str, Any]) -> None:
             session.add(Connection(conn_id=conn_id, **fields))
 
 
+def forget_unreadable_triggers() -> None:
+    """Remove triggers that were written with another key: one of them ends the triggerer, again and again.
+
+    Those that watch for files come back with the next reading of the DAGs; tasks that waited are tried again.
+    """
+    with create_session() as session:
+        lost = [trigger.id for trigger in session.scalars(select(Trigger)) if not is_readable(trigger)]
+        if not lost:
+            return
+        waiting = update(TaskInstance).where(TaskInstance.trigger_id.in_(lost))
+        session.execute(waiting.values(trigger_id=None, state="up_for_retry"))
+        session.execute(delete(Trigger).where(Trigger.id.in_(lost)))
+
+
+def is_readable(trigger: Trigger) -> bool:
+    """Whether the key in use is the one that a trigger was written with."""
+    try:
+        return trigger.kwargs is not None
+    except InvalidToken:
+        return False
+
+
 def main() -> None:
     """Migrate, then make connections and pools what the file says."""
     write_login()
@@ -60,6 +84,7 @@ def main() -> None:
     wanted = filled_in(yaml.safe_load(CONFIG.read_text()))
     for conn_id, fields in wanted["connections"].items():
         write_connection(conn_id, {**fields, "port": int(fields["port"])} if "port" in fields else fields)
+    forget_unreadable_triggers()
     for name, pool in wanted["pools"].items():
         Pool.create_or_update_pool(name, slots=pool["slots"], description=pool["description"], include_deferred=False)
 
