@@ -204,3 +204,26 @@ def test_the_demo_again_changes_nothing(platform: Any) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["files"] == platform.facts["files"]
     assert platform.rows(counts) == before
+
+
+def test_commands_work_on_this_stack(platform: Any) -> None:
+    """Those that mean whichever stack is up; tests/compose has them on the other."""
+    for command, said in {
+        "minio buckets": "curated, raw, staging",
+        "minio upload-sample": "",
+        "minio verify": "written, read back and deleted",
+        "airflow connections": "warehouse_loader",
+        "airflow cli pools list": "warehouse_load",
+        "logs metadata": "serving",
+    }.items():
+        done = platform.dp(*command.split())
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        assert said in done.stdout, command
+
+
+def test_airflows_database_is_made_anew(platform: Any) -> None:
+    done = platform.dp("airflow", "reset", "--yes")
+    assert done.returncode == 0, done.stderr
+    done = platform.dp("test-pipeline", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["stack"] == "local"
