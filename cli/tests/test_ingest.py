@@ -79,7 +79,7 @@ def test_a_warehouse_that_is_away_is_an_error_with_a_cure(tmp_path: Path) -> Non
     done = ingest(str(path), "--contract", "sales", "--dsn", "postgresql://me:secret-word@127.0.0.1:9/x", "--json")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "the warehouse can't be reached" in done.stderr
+    assert "Postgres can't be reached" in done.stderr
     assert "dp up postgres" in done.stderr
     assert "secret-word" not in done.stderr
     assert "Traceback" not in done.stderr

@@ -13,7 +13,7 @@ import pydantic
 import typer
 
 from dataplatform_cli.display import err, print_error
-from dataplatform_cli.errors import PlatformError
+from dataplatform_cli.errors import PlatformError, told_by_postgres
 from dataplatform_cli.settings import StackSettings, find_root, load_settings
 from dataplatform_cli.setup import write_env
 
@@ -33,7 +33,10 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         except PlatformError as error:
             print_error(error)
             raise typer.Exit(1) from None
-        except (psycopg.OperationalError, httpx.HTTPError) as error:
+        except psycopg.OperationalError as error:
+            print_error(told_by_postgres(error))
+            raise typer.Exit(1) from None
+        except httpx.HTTPError as error:
             reason = str(error).strip().splitlines()[-1]
             print_error(
                 PlatformError(f"a service did not answer as it should: {reason}", "see `dp status` and `dp logs`")

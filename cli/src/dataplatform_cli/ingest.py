@@ -13,7 +13,7 @@ from rich.table import Table
 
 from dataplatform_cli.airflow_api import AirflowClient
 from dataplatform_cli.display import err, out
-from dataplatform_cli.errors import PlatformError
+from dataplatform_cli.errors import PlatformError, told_by_postgres
 from dataplatform_cli.settings import StackSettings
 from pipelines.ingestion.model import FileOutcome
 from pipelines.utils.naming import staging_uri
@@ -105,10 +105,7 @@ def _ingest_one(
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         return error
     except psycopg.OperationalError as error:
-        raise PlatformError(
-            f"the warehouse can't be reached: {str(error).strip().splitlines()[-1].strip()}",
-            "`dp up postgres` starts the stack's; --dsn names another",
-        ) from error
+        raise told_by_postgres(error) from error
 
 
 def told(file: str, outcome: FileOutcome | OSError) -> dict[str, Any]:
