@@ -43,4 +43,11 @@ CREATE TABLE IF NOT EXISTS audit.platform_health (
     UNIQUE (check_name, checked_at)
 );
 CREATE INDEX IF NOT EXISTS platform_health_checked_at ON audit.platform_health (checked_at);
+-- The newest reading of every check; one that is no longer read is left out after a day.
+CREATE OR REPLACE VIEW audit.platform_health_latest AS
+SELECT DISTINCT ON (check_name) checked_at, component, check_name, status, value, unit, threshold, detail,
+    array_position(ARRAY['ok', 'warn', 'error'], status) - 1 AS urgency
+FROM audit.platform_health
+WHERE checked_at > now() - interval '1 day'
+ORDER BY check_name, checked_at DESC;
 RESET ROLE;

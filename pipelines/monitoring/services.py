@@ -74,7 +74,7 @@ def object_store(targets: Targets, limits: Limits) -> Iterator[Reading]:
 def postgres(targets: Targets, limits: Limits) -> Iterator[Reading]:
     """Yield whether the warehouse answers, how many of Postgres' connections are taken, and its size."""
     query = """
-        SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+        SELECT (SELECT sum(numbackends) FROM pg_stat_database),
                current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
                pg_database_size(current_database())
     """
@@ -84,6 +84,6 @@ def postgres(targets: Targets, limits: Limits) -> Iterator[Reading]:
             row = connection.execute(query).fetchone()
     taken, most, size = row
     yield graded("postgres", "postgres", clock.seconds, limits.answer, "s", "answers")
-    share = 100 * taken / most
+    share = 100 * float(taken) / most
     yield graded("postgres", "postgres connections", share, limits.connections, "%", f"{taken} of {most} are taken")
     yield Reading("postgres", "warehouse size", "ok", round(size / 1024**2, 1), "MB")

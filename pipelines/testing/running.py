@@ -13,6 +13,7 @@ from airflow import settings
 from airflow.models.asset import AssetEvent
 from airflow.models.dag import DagModel
 from airflow.models.xcom import XComModel
+from airflow.sdk.serde import deserialize
 from airflow.utils.session import create_session
 from sqlalchemy import select
 from sqlalchemy.orm import object_session
@@ -59,7 +60,10 @@ class Run:
                     XComModel.key == key,
                 )
             )
-            return None if value is None else XComModel.deserialize_value(value)
+            if value is None:
+                return None
+            # As a task would get it: tuples, dates and the like are stored as dictionaries.
+            return deserialize(XComModel.deserialize_value(value))
 
     @property
     def asset_events(self) -> list[str]:
@@ -92,7 +96,7 @@ class Run:
                 "result": self.result(instance.task_id, instance.map_index),
                 "error": self.errors.get(_label(instance), ""),
             }
-            for instance in self.dag_run.get_task_instances()
+            for instance in sorted(self.dag_run.get_task_instances(), key=lambda item: str(item.start_date))
         ]
         return {"dag_id": self.dag_run.dag_id, "run_id": self.dag_run.run_id, "state": self.state, "tasks": tasks}
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import psycopg
 import typer
 
 from dataplatform_cli.command import Json, reported, settings_of_repository
 from dataplatform_cli.display import err, out
 from dataplatform_cli.errors import PlatformError
-from dataplatform_cli.settings import find_root
+from dataplatform_cli.settings import StackSettings, find_root
+from dataplatform_cli.stack.airflow import component_environment, connection_values
+from dataplatform_cli.stack.initialise import run_unless_done
 
 if TYPE_CHECKING:
     from pipelines.dag_checks import Report
+
+DATABASE = "airflow_dag_run"
 
 app = typer.Typer(help="DAG files: check them, run one.", no_args_is_help=True)
 
@@ -57,13 +64,28 @@ def run_dag(
         configuration = json.loads(conf)
     except json.JSONDecodeError as error:
         raise PlatformError(f"--conf is no JSON: {error}", """for example --conf '{"day": "2026-01-01"}'""") from error
-    done = _run_on_the_stack(file, dag_id, configuration)
+    with _logs_on_standard_error():
+        done = _run_on_the_stack(file, dag_id, configuration)
     if as_json:
-        sys.stdout.write(json.dumps(done) + "\n")
+        sys.stdout.write(json.dumps(done, default=str) + "\n")
     else:
         _print_run(done)
     if done["state"] != "success":
         raise typer.Exit(1)
+
+
+@contextmanager
+def _logs_on_standard_error() -> Iterator[None]:
+    """Leave standard output to the command: Airflow and tasks write theirs to the other."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def dag_folder() -> Path:
@@ -101,12 +123,25 @@ def print_report(report: Report) -> None:
     out.print(counts + (f"{len(report.errors)} errors, {warnings} warnings" if report.findings else "nothing to mend"))
 
 
-def _run_on_the_stack(file: Path, dag_id: str | None, conf: dict[str, object]) -> dict[str, object]:
-    """Run a DAG in this process, as Airflow's worker would, with the environment of the stack's Airflow."""
-    from dataplatform_cli.stack.airflow import component_environment
+def _run_on_the_stack(file: Path, dag_id: str | None, conf: dict[str, Any]) -> dict[str, Any]:
+    """Run a DAG in this process, as Airflow's worker would, on the stack's services.
 
+    Airflow's notes go to a database of their own: in the stack's, its scheduler would take the tasks away.
+    """
     settings = settings_of_repository()
-    environment = {**component_environment(settings), "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"}
+    with err.status("preparing"):
+        number = _database(settings)
+        environment = _environment(settings)
+        run_unless_done(
+            settings,
+            "dag-run",
+            "the database for DAG runs in the terminal",
+            python=Path(sys.executable),
+            script=settings.root / "infrastructure" / "airflow" / "initialise.py",
+            # The number is another one where the database was made anew.
+            environment={**environment, **connection_values(settings), "DATABASE_NUMBER": str(number)},
+            inputs=[settings.root / "requirements" / "platform.txt"],
+        )
     os.environ.update(environment)  # before Airflow's first import, which reads it
     from pipelines.testing import load_dags, run
 
@@ -122,9 +157,49 @@ def _run_on_the_stack(file: Path, dag_id: str | None, conf: dict[str, object]) -
     return done.to_dict()
 
 
-def _print_run(done: dict[str, object]) -> None:
-    tasks: list[dict[str, object]] = done["tasks"]  # type: ignore[assignment]
-    for task in tasks:
+def _environment(settings: StackSettings) -> dict[str, str]:
+    """Return the environment of an Airflow with a database of its own, and this machine's addresses of all services."""
+    import string
+
+    import yaml
+
+    words = connection_values(settings)
+
+    def filled_in(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: filled_in(item) for key, item in value.items()}
+        return string.Template(value).substitute(words) if isinstance(value, str) else value
+
+    declared = yaml.safe_load((find_root() / "pipelines" / "config" / "connections.yaml").read_text())["connections"]
+    connections = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(filled_in(fields)) for name, fields in declared.items()}
+    home = settings.home / "dag-run"
+    home.mkdir(parents=True, exist_ok=True)
+    return {
+        **component_environment(settings),
+        **connections,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": settings.dsn("airflow", DATABASE, scheme="postgresql+psycopg2"),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+    }
+
+
+def _database(settings: StackSettings) -> int:
+    """Make the database for runs in the terminal unless it is there, and return its number (oid)."""
+    admin, password = settings.postgres_admin_user, settings.postgres_admin_password.get_secret_value()
+    address: dict[str, Any] = {"host": settings.loopback, "port": settings.postgres_port, "connect_timeout": 10}
+    find = "SELECT oid FROM pg_database WHERE datname = %s"
+    with psycopg.connect(dbname="postgres", user=admin, password=password, autocommit=True, **address) as connection:
+        if connection.execute(find, [DATABASE]).fetchone() is None:
+            connection.execute(f"CREATE DATABASE {DATABASE} OWNER airflow")
+            connection.execute(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
+        row: Any = connection.execute(find, [DATABASE]).fetchone()
+        return int(row[0])
+
+
+def _print_run(done: dict[str, Any]) -> None:
+    for task in done["tasks"]:
         colour = {"success": "green", "skipped": "dim"}.get(str(task["state"]), "red")
         out.print(f"[{colour}]{task['state']}[/]  {task['task']}", end=" ")
         out.print(json.dumps(task["result"], default=str) if task["result"] is not None else "", markup=False)
