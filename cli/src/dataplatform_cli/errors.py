@@ -18,7 +18,10 @@ def told_by_postgres(error: psycopg.Error) -> PlatformError:
     said = error.diag.message_primary
     if said is None:
         reason = str(error).strip().splitlines()[-1].strip()
-        return PlatformError(f"Postgres can't be reached: {reason}", "`dp status` shows what runs; `dp up` starts it")
+        return PlatformError(
+            f"Postgres can't be reached: {reason}",
+            "`dp up postgres` starts the local stack's; `dp status` shows what runs",
+        )
     full = "free some disk space, and run it again: nothing was left half done"
     cure = full if isinstance(error, psycopg.errors.DiskFull) else error.diag.message_hint or "see `dp logs postgres`"
     return PlatformError(f"Postgres: {said}", cure)
