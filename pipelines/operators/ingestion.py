@@ -99,7 +99,7 @@ class IngestFilesOperator(_ContractOperator):
         from pipelines.ingestion import core
         from pipelines.ingestion.model import SourceFile
 
-        # Lineage is told in a fork of this process, which can ask Airflow for nothing: the address is kept from here.
+        # For lineage, which is told beside the task and should not have to ask Airflow for the address.
         self.outcomes, self.namespace = [], warehouse_namespace(self.warehouse_conn_id)
         self.outcomes = core.ingest_batch(
             map(SourceFile.from_dict, self.files),

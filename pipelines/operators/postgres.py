@@ -103,7 +103,7 @@ class PostgresTableSensorOperator(BaseSensorOperator):
         return self._seen(event["rows"])
 
     def _seen(self, rows: int | None) -> int:
-        # Lineage is told in a fork of this process, which can ask Airflow for nothing: the address is kept from here.
+        # For lineage, which is told beside the task and should not have to ask Airflow for the address.
         self.namespace, self.database = warehouse_namespace(self.postgres_conn_id), database_of(self.postgres_conn_id)
         return rows or 0
 

@@ -55,7 +55,7 @@ class _CheckingOperator(BaseOperator):
 
         with explained("checking", self.postgres_conn_id):
             dsn = warehouse_dsn(self.postgres_conn_id)
-            # Lineage is told in a fork of this process, which can ask Airflow for nothing: the address is kept here.
+            # For lineage, which is told beside the task and should not have to ask Airflow for the address.
             self.namespace, self.database = warehouse_namespace(self.postgres_conn_id), dsn.rsplit("/", 1)[-1]
             self.results = self.run_checks(dsn)
             for result in self.results:
