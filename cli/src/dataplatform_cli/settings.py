@@ -90,6 +90,14 @@ class StackSettings(BaseSettings):
     smtp_user: str = ""
     smtp_password: SecretStr = SecretStr("")
 
+    # Compose only. Blank images are those of docker-compose.yml.
+    postgres_image: str = ""
+    minio_image: str = ""
+    airflow_image: str = ""
+    superset_image: str = ""
+    python_image: str = ""
+    airflow_scheduler_memory: str = "6g"
+
     @cached_property
     def root(self) -> Path:
         """The repository's folder."""
