@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
+from dataplatform_cli.setup import MACHINE_SECRETS
 from dataplatform_cli.stack import containers
 from dataplatform_cli.stack.containers import Container
 from dataplatform_cli.stack.model import ServiceStatus
@@ -34,6 +35,8 @@ PUBLISHED: Mapping[str, tuple[str, ...]] = {
 }
 """Service → the variables of the ports that it publishes."""
 NO_DOCKER = "install Docker Engine with its Compose plugin, or run `make demo`, which needs neither"
+STARTING = ("up", "run")
+"""Compose's commands that make containers."""
 ARTIFACTS = "/opt/platform/state/dbt/target/run_results.json"
 
 
@@ -81,7 +84,7 @@ class ComposeStack:
         self._must("logs", *arguments, "--tail", str(lines), *(["--follow"] if follow else []), *chosen)
 
     def destroy(self) -> None:
-        if containers.docker("version").returncode == 0:
+        if containers.anything_of(self._project):
             self._must("down", "down", "--volumes", "--remove-orphans")
         for folder in (self._artifacts(), self._settings.home / "sample"):
             shutil.rmtree(folder, ignore_errors=True)
@@ -231,9 +234,12 @@ class ComposeStack:
     def _compose(self, *arguments: str, quiet: bool = False) -> int:
         """Run `docker compose` on the repository's file and return its exit code. It reports to standard error."""
         reports = arguments[0] not in ("logs", "exec")  # their output is the result
+        values = environment(self._settings)
+        if arguments[0] not in STARTING:  # what runs can be looked at and stopped without the secrets it runs with
+            values = {name: value or "-" if name in MACHINE_SECRETS else value for name, value in values.items()}
         return subprocess.run(
             [*self._command(), *arguments],
-            env={**os.environ, **environment(self._settings)},
+            env={**os.environ, **values},
             stdout=subprocess.DEVNULL if quiet else sys.stderr.fileno() if reports else None,
             stderr=subprocess.DEVNULL if quiet else None,
             check=False,

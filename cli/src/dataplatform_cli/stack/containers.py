@@ -44,6 +44,12 @@ def of_project(project: str) -> list[Container]:
     return sorted(map(_container, told), key=lambda container: container.service)
 
 
+def anything_of(project: str) -> bool:
+    """Whether a project has containers, running or not, or volumes."""
+    volumes = docker("volume", "ls", "--quiet", "--filter", f"label={PROJECT}={project}")
+    return bool(of_project(project) or (volumes.returncode == 0 and volumes.stdout.split()))
+
+
 def memory_mb(project: str) -> dict[str, float]:
     """Return the megabytes that each running container of a project holds, by the container's id."""
     running = [container.id for container in of_project(project) if container.running]
