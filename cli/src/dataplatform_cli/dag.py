@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.dag_checks import Report
 
 DATABASE = "airflow_dag_run"
+WIDEST = 100  # characters of a result that the terminal shows; --json has all
 
 app = typer.Typer(help="DAG files: check them, run one.", no_args_is_help=True)
 
@@ -202,7 +203,8 @@ def _print_run(done: dict[str, Any]) -> None:
     for task in done["tasks"]:
         colour = {"success": "green", "skipped": "dim"}.get(str(task["state"]), "red")
         out.print(f"[{colour}]{task['state']}[/]  {task['task']}", end=" ")
-        out.print(json.dumps(task["result"], default=str) if task["result"] is not None else "", markup=False)
+        result = "" if task["result"] is None else json.dumps(task["result"], default=str, ensure_ascii=False)
+        out.print(result if len(result) <= WIDEST else f"{result[:WIDEST]}…", markup=False, soft_wrap=True)
         if task["error"]:
             out.print(f"        {task['error']}", style="red", markup=False, soft_wrap=True)
     out.print(f"{done['dag_id']}: {done['state']}")

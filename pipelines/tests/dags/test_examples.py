@@ -99,7 +99,10 @@ def test_taskflow_api(load_dag: Any, run_dag: Any, limit: float, told: str) -> N
     assert len([label for label in done.states if label.startswith("one_day.fetch")]) == 2
 
 
-def test_monitoring(load_dag: Any, run_dag: Any, query: Query, caplog: pytest.LogCaptureFixture) -> None:
+def test_monitoring(
+    load_dag: Any, run_dag: Any, query: Query, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.monitoring.observing.PAUSES", (0.1,))
     done = run_dag(load_dag(FOLDER / "example_monitoring.py"))
     assert done.state == "success", done.errors
     seen = dict(query("SELECT check_name, status FROM audit.platform_health"))
@@ -112,3 +115,24 @@ def test_monitoring(load_dag: Any, run_dag: Any, query: Query, caplog: pytest.Lo
     told = [record.getMessage() for record in caplog.records if record.name == "pipelines.alerts"]
     assert any("platform health: superset; reason: ConnectError" in line for line in told), told
     query("TRUNCATE audit.platform_health")
+
+
+def test_a_service_that_restarts_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.monitoring import Reading, observe, observing
+
+    looks = 0
+
+    def restarting(targets: Any, limits: Any) -> Iterator[Reading]:
+        nonlocal looks
+        looks += 1
+        if looks < 3:
+            raise ConnectionError("refused")
+        yield Reading("x", "x", "ok")
+
+    monkeypatch.setattr(observing, "LOOKS", {"x": ("x", restarting)})
+    monkeypatch.setattr(observing, "PAUSES", (0.0, 0.0, 0.0))
+    targets: Any = None
+    assert [(item.check, item.status) for item in observe(targets)] == [("x", "ok")]
+    looks = -10
+    assert [(item.status, item.detail) for item in observe(targets)] == [("error", "ConnectionError: refused")]
+    assert looks == -6
