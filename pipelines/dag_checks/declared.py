@@ -46,13 +46,19 @@ def check_read(read: ReadFile, text: str, others: Iterable[ReadFile], known: Kno
 
 def _import(read: ReadFile) -> Found:
     if read.error:
-        reason = read.error.strip().splitlines()[-1]
+        reason = _reason(read.error)
         yield read.error_line, "error", "import-error", f"the file can't be imported: {reason}", _import_cure(reason)
     elif read.seconds > SLOW_SECONDS:
         yield (
             *(0, "warning", "slow-import", f"importing takes {read.seconds:.1f} s, again and again"),
             "move work and large imports into the tasks",
         )
+
+
+def _reason(error: str) -> str:
+    """Return the line of a traceback that names the exception: a message may have lines of its own after it."""
+    lines = error.strip().splitlines()
+    return next((line for line in reversed(lines) if re.match(r"[A-Za-z_][\w.]*(: |$)", line)), lines[-1])
 
 
 def _import_cure(reason: str) -> str:
@@ -69,6 +75,8 @@ def _import_cure(reason: str) -> str:
     if unknown:
         place = moved_to(unknown[2], unknown[1])
         return f"it is in {place} now" if place else f"look for its name in {unknown[2]}"
+    if "TaskTimeout" in reason:
+        return "move work into the tasks: Airflow gives a file half a minute"
     if "Cycle" in reason:
         return "let no task be upstream of itself"
     if "SyntaxError" in reason or "IndentationError" in reason:

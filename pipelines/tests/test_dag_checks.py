@@ -55,6 +55,7 @@ FILES = {
     "twin_two": dag("twin_two", GOOD.replace("@dag(", '@dag(dag_id="twin", ')),
     "exits": dag("exits") + "import sys\nsys.exit(3)\n",
     "slow": dag("slow") + "import time\ntime.sleep(2.1)\n",
+    "two_lines": dag("two_lines") + "raise ValueError('one\\nand two')\n",
     "prints": dag("prints") + "print('a DAG file that talks')\n",
     "dbt_named": dag("dbt_named"),
 }  # fmt: skip
@@ -85,10 +86,12 @@ FOUND = {
     "twin_two": [(3, "error", "duplicate-id")],
     "exits": [(10, "error", "import-error")],
     "slow": [(0, "warning", "slow-import")],
+    "two_lines": [(9, "error", "import-error")],
     "prints": [],
     "dbt_named": [(0, "error", "file-name")],
 }
 CURES = {
+    "two_lines": "the file can't be imported: ValueError: one (mend what the error names",
     "syntax": "mend the line",
     "library": "add no_such_library to requirements/platform.in",
     "moved": "import from airflow.sdk (dag, task, task_group)",
