@@ -96,6 +96,7 @@ async def read_json(request: Request, settings: Annotated[ServiceSettings, Depen
 DbSession = Annotated[Session, Depends(get_session, scope="function")]
 Sessions = Annotated[sessionmaker[Session], Depends(get_sessions)]
 PageOf = Annotated[Paging, Depends(get_paging)]
+Settings = Annotated[ServiceSettings, Depends(get_settings)]
 JsonBody = Annotated[Any, Depends(read_json)]
 ServiceMetrics = Annotated[Metrics, Depends(get_metrics)]
 writer = Depends(require_key)

@@ -175,8 +175,9 @@ def _example(schema: Schema, schemas: Schema) -> Any:
     for key in ("example", "const", "default"):
         if key in schema:
             return schema[key]
-    if "enum" in schema:
-        return schema["enum"][0]
+    for key in ("examples", "enum"):
+        if key in schema:
+            return schema[key][0]
     if variants := schema.get("anyOf") or schema.get("oneOf"):
         return _example(variants[0], schemas)
     if schema.get("type") == "array":

@@ -26,6 +26,10 @@ class ServiceSettings(BaseSettings):
     # Largest body of a request after decompression.
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
 
+    # How many data products, and edges registered between them, there may be.
+    max_products: Annotated[int, Field(ge=0)] = 10_000
+    max_lineage_entries: Annotated[int, Field(ge=0)] = 100_000
+
     @field_validator("log_level")
     @classmethod
     def _known_level(cls, value: str) -> str:

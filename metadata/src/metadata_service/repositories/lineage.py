@@ -54,6 +54,19 @@ def walk(session: Session, start: UUID, way: Way, depth: int, max_nodes: int, gr
             return
 
 
+def neighbours(session: Session, datasets: set[UUID], way: Way) -> set[tuple[UUID, UUID]]:
+    """Return (dataset, next dataset) for every dataset that is one hop up or down from one of these."""
+    near, far = ("output", "input") if way == "upstream" else ("input", "output")
+    towards = _job_edges(session, near, datasets=datasets)
+    away: dict[UUID, set[UUID]] = {}
+    for job, dataset in _job_edges(session, far, jobs={job for job, _ in towards}):
+        away.setdefault(job, set()).add(dataset)
+    found = {(dataset, other) for job, dataset in towards for other in away.get(job, ()) if other != dataset}
+    for source, target in _direct_edges(session, way, datasets):
+        found.add((target, source) if way == "upstream" else (source, target))
+    return found
+
+
 def whole_graph(session: Session, limit: int) -> Graph:
     """Return all current edges, at most `limit` of them."""
     graph = Graph()

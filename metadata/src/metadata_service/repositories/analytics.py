@@ -1,0 +1,92 @@
+"""Counts over the whole catalog."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Date, cast, distinct, func, select
+from sqlalchemy.orm import Session
+
+from metadata_service.models import (
+    ColumnEdge,
+    Dataset,
+    Job,
+    JobDataset,
+    Product,
+    ProductLineageEdge,
+    QualityResult,
+)
+
+_CANONICAL = Dataset.canonical_id.is_(None)
+
+
+def dataset_domains(session: Session) -> dict[UUID, tuple[str | None, str | None]]:
+    """Return domain and owner of every dataset."""
+    rows = session.execute(select(Dataset.id, Dataset.domain, Dataset.owner).where(_CANONICAL))
+    return {dataset_id: (domain, owner) for dataset_id, domain, owner in rows}
+
+
+def products_by_domain(session: Session) -> list[tuple[str, str, str, int]]:
+    """Return (domain, status, owner, number of products)."""
+    key = (Product.domain, Product.status, Product.owner)
+    rows = session.execute(select(*key, func.count()).group_by(*key))
+    return [(domain, status, owner, number) for domain, status, owner, number in rows]
+
+
+def lineage_counts(session: Session) -> dict[str, int]:
+    """Return how many datasets, jobs, edges, column edges, datasets without lineage, products and entries there are."""
+    linked = select(func.coalesce(Dataset.canonical_id, Dataset.id)).join(
+        JobDataset, JobDataset.dataset_id == Dataset.id
+    )
+    edges = select(JobDataset.job_id, JobDataset.dataset_id, JobDataset.direction).distinct().subquery()
+    counts = {
+        "datasets": select(func.count()).select_from(Dataset).where(_CANONICAL),
+        "jobs": select(func.count()).select_from(Job),
+        "edges": select(func.count()).select_from(edges),
+        "column_edges": select(func.count()).select_from(ColumnEdge),
+        "datasets_without_lineage": select(func.count())
+        .select_from(Dataset)
+        .where(_CANONICAL, Dataset.id.not_in(linked)),
+        "products": select(func.count()).select_from(Product),
+        "registered": select(func.count()).select_from(ProductLineageEdge),
+    }
+    return {name: session.scalar(query) or 0 for name, query in counts.items()}
+
+
+def registered_by_type(session: Session) -> dict[str, tuple[int, float]]:
+    """Return the number and the average confidence of registered edges, by type."""
+    kind = ProductLineageEdge.lineage_type
+    rows = session.execute(select(kind, func.count(), func.avg(ProductLineageEdge.confidence)).group_by(kind))
+    return {name: (number, average) for name, number, average in rows}
+
+
+def most_used(session: Session, limit: int) -> list[tuple[Dataset, int]]:
+    """Return the datasets that most jobs read, with their number."""
+    canonical = func.coalesce(Dataset.canonical_id, Dataset.id)
+    counted = (
+        select(canonical.label("id"), func.count(distinct(JobDataset.job_id)).label("jobs"))
+        .join(JobDataset, JobDataset.dataset_id == Dataset.id)
+        .where(JobDataset.direction == "input")
+        .group_by(canonical)
+        .subquery()
+    )
+    query = select(Dataset, counted.c.jobs).join(counted, counted.c.id == Dataset.id)
+    rows = session.execute(query.order_by(counted.c.jobs.desc(), Dataset.namespace, Dataset.name).limit(limit))
+    return [(dataset, jobs) for dataset, jobs in rows]
+
+
+def results_by_day(session: Session, since: datetime) -> list[tuple[Any, str, int]]:
+    """Return (day, status, number of results) since a time."""
+    day = cast(func.timezone("UTC", QualityResult.checked_at), Date)
+    query = select(day, QualityResult.status, func.count()).where(QualityResult.checked_at >= since)
+    rows = session.execute(query.group_by(day, QualityResult.status).order_by(day))
+    return [(at, status, number) for at, status, number in rows]
+
+
+def checked_datasets(session: Session) -> list[UUID]:
+    """Return the datasets that have results."""
+    canonical = func.coalesce(Dataset.canonical_id, Dataset.id)
+    query = select(canonical).join(QualityResult, QualityResult.dataset_id == Dataset.id).distinct()
+    return list(session.scalars(query))

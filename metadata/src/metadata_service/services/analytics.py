@@ -1,0 +1,108 @@
+"""The platform at a glance: domains, lineage, quality."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from metadata_service.product_schemas import DomainStats, LineageStats, QualityDay, QualityStats
+from metadata_service.repositories import analytics, datasets, quality
+from metadata_service.schemas import QualityLevel
+from metadata_service.services.quality import summarize
+
+NO_DOMAIN = "none"
+MOST_USED = 10
+MAX_FAILING = 100
+
+
+def domains(session: Session) -> list[DomainStats]:
+    """Return every domain that datasets or products name, by name; `none` for datasets without one."""
+    levels = _levels(session)
+    found: dict[str, DomainStats] = {}
+
+    def domain(name: str | None) -> DomainStats:
+        name = name or NO_DOMAIN
+        return found.setdefault(name, DomainStats(domain=name, datasets=0, products={}, owners=[], quality={}))
+
+    owners: dict[str, set[str]] = {}
+    for dataset_id, (name, owner) in analytics.dataset_domains(session).items():
+        stats = domain(name)
+        stats.datasets += 1
+        level = levels.get(dataset_id, "unknown")
+        stats.quality[level] = stats.quality.get(level, 0) + 1
+        owners.setdefault(stats.domain, set()).update({owner} if owner else ())
+    for name, status, owner, number in analytics.products_by_domain(session):
+        stats = domain(name)
+        stats.products[status] = stats.products.get(status, 0) + number  # type: ignore[index, call-overload]
+        owners.setdefault(stats.domain, set()).update({owner} if owner else ())
+    for name, stats in found.items():
+        stats.owners = sorted(owners.get(name, ()))
+    return [found[name] for name in sorted(found)]
+
+
+def lineage_stats(session: Session) -> LineageStats:
+    """Return how much lineage there is, and the datasets that most jobs read."""
+    by_type = analytics.registered_by_type(session)
+    total = sum(number for number, _ in by_type.values())
+    confidence = sum(number * average for number, average in by_type.values()) / total if total else None
+    return LineageStats(
+        **analytics.lineage_counts(session),
+        registered_by_type={kind: number for kind, (number, _) in by_type.items()},  # type: ignore[misc]
+        average_confidence=confidence,
+        most_used=[
+            {"id": str(dataset.id), "namespace": dataset.namespace, "name": dataset.name, "jobs": jobs}
+            for dataset, jobs in analytics.most_used(session, MOST_USED)
+        ],
+    )
+
+
+def quality_stats(session: Session, days: int) -> QualityStats:
+    """Return the states of all datasets, the checks that fail now, and the results of the last days."""
+    since = (datetime.now(UTC) - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    counted: dict[str, Counter[str]] = {
+        (since + timedelta(days=number)).date().isoformat(): Counter() for number in range(days)
+    }
+    for day, status, number in analytics.results_by_day(session, since):
+        counted.setdefault(day.isoformat(), Counter())[status] += number
+    levels = Counter(_levels(session).values())
+    levels["unknown"] += len(analytics.dataset_domains(session)) - sum(levels.values())
+    return QualityStats(
+        datasets={level: number for level, number in levels.items() if number},
+        failing=_failing(session),
+        days=[
+            QualityDay(day=day, passed=counts["passed"], failed=counts["failed"], errors=counts["error"])
+            for day, counts in sorted(counted.items())
+        ],
+    )
+
+
+def _levels(session: Session) -> dict[UUID, QualityLevel]:
+    """Return the state of every dataset that was checked."""
+    latest = quality.latest_results(session, analytics.checked_datasets(session))
+    return {dataset_id: summarize(results).state for dataset_id, results in latest.items()}
+
+
+def _failing(session: Session) -> list[dict[str, Any]]:
+    latest = quality.latest_results(session, analytics.checked_datasets(session))
+    names = {dataset.id: dataset for dataset in datasets.get_many(session, latest)}
+    found: list[dict[str, Any]] = [
+        {
+            "dataset_id": str(dataset_id),
+            "dataset": names[dataset_id].name,
+            "owner": names[dataset_id].owner,
+            "check": result.check_name,
+            "column": result.column_name,
+            "status": result.status,
+            "severity": result.severity,
+            "checked_at": result.checked_at.isoformat(),
+        }
+        for dataset_id, results in latest.items()
+        for result in results
+        if result.status in ("failed", "error")
+    ]
+    order = {"critical": 0, "error": 1, "warn": 2}
+    return sorted(found, key=lambda item: (order[item["severity"]], item["dataset"], item["check"]))[:MAX_FAILING]
