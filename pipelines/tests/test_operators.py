@@ -229,7 +229,7 @@ def test_failures_say_what_is_wrong_and_how_to_mend_it(
         "other": f"s3://curated/{prefix}there is there already, with other content, and replace is False",
         "s_no_bucket": "looking for s3://nowhere/*: there is no",
         "s_deferred": "looking for s3://nowhere/*: there is no",
-        "s_late": f"2 of 9 objects came to s3://curated/{prefix}* within 0.3 s",
+        "s_late": f" of 9 objects came to s3://curated/{prefix}* within 0.3 s",
         "t_late": "no.t was not ready within 0.3 s: there is no such table",
         "t_password": "Postgres refuses the password of the connection 'wrong_password'; mend it in .env",
         "t_database": f"database \"nowhere\" does not exist); mend the connection 'no_database' in {where}",
