@@ -54,14 +54,18 @@ def _now(store: ObjectStore, prefix: str) -> dt.datetime:
 
 def plan(
     files: Iterable[SourceFile],
+    contract: Contract,
     max_files: int = 200,
     max_bytes: int = 256 * 1024**2,
     max_batches: int = MAX_BATCHES,
 ) -> list[list[SourceFile]]:
     """Cut files into batches of at most so many files and bytes, keeping their order. A larger file stands alone.
 
-    What goes beyond `max_batches` is left out: it is the next run's, which the watch over the folder starts.
+    Batches are loaded side by side, so there is only one where the contract's files have to be taken in order. What
+    goes beyond it, or beyond `max_batches`, is the next run's, which the watch over the folder starts.
     """
+    if contract.ingest.takes_files_in_order:
+        max_batches = 1
     batches: list[list[SourceFile]] = []
     size = 0
     for file in files:

@@ -66,7 +66,8 @@ class DiscoverFilesOperator(_ContractOperator):
         """Return the batches."""
         from pipelines.ingestion import core
 
-        batches = core.plan(core.discover(object_store(self.store_conn_id), self.contract()))
+        contract = self.contract()
+        batches = core.plan(core.discover(object_store(self.store_conn_id), contract), contract)
         if not batches:
             raise AirflowSkipException("no file is waiting")
         self.log.info("%d files in %d batches", sum(map(len, batches)), len(batches))

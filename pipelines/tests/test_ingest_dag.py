@@ -234,7 +234,7 @@ def test_publish_hears_of_every_batch(
     dag: DAG, run: Callable[[DAG], Run], put: Any, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = core.plan
-    monkeypatch.setattr(core, "plan", lambda files: plan(files, max_files=2))
+    monkeypatch.setattr(core, "plan", lambda files, contract: plan(files, contract, max_files=2))
     for number in range(4):
         put(f"f{number}.csv", b"<html></html>" if number == 2 else csv(sale(400 + number)))
     done = run(dag)

@@ -15,21 +15,38 @@ def files(count: int, size: int) -> list[SourceFile]:
     return [SourceFile(f"s3://raw/d/incoming/{n:06}", "d", size, "2026-01-01T00:00:00+00:00") for n in range(count)]
 
 
-def test_many_small_files_become_a_few_dozen_batches():
+def test_many_small_files_become_a_few_dozen_batches(make_contract):
     waiting = files(10_000, 5_000)
-    batches = arrivals.plan(waiting)
+    batches = arrivals.plan(waiting, make_contract())
     assert len(batches) <= 50
     assert [file for batch in batches for file in batch] == waiting
 
 
-def test_a_batch_is_bounded_in_bytes_and_a_run_in_batches():
-    assert [len(batch) for batch in arrivals.plan(files(7, 100 * 1024**2))] == [2, 2, 2, 1]
-    assert [len(batch) for batch in arrivals.plan(files(2, 10 * 1024**3))] == [1, 1]
+def test_a_batch_is_bounded_in_bytes_and_a_run_in_batches(make_contract):
+    contract = make_contract()
+    assert [len(batch) for batch in arrivals.plan(files(7, 100 * 1024**2), contract)] == [2, 2, 2, 1]
+    assert [len(batch) for batch in arrivals.plan(files(2, 10 * 1024**3), contract)] == [1, 1]
     waiting = files(100_000, 1)
-    batches = arrivals.plan(waiting)
+    batches = arrivals.plan(waiting, contract)
     assert len(batches) == arrivals.MAX_BATCHES
     assert batches[0] + batches[1] == waiting[:400]
-    assert arrivals.plan([]) == []
+    assert arrivals.plan([], contract) == []
+
+
+@pytest.mark.parametrize(
+    ("ingest", "together"),
+    [
+        ({"write": "replace"}, False),
+        ({"write": "upsert", "order_by": None}, False),
+        ({"write": "upsert", "order_by": "changed"}, True),
+        ({"write": "append"}, True),
+    ],
+)
+def test_files_that_have_to_be_taken_in_order_make_one_batch(make_contract, ingest, together):
+    """Batches run side by side: of two, the one with older files could come last."""
+    batches = arrivals.plan(files(500, 1), make_contract(**ingest))
+    assert len(batches) == (3 if together else 1)
+    assert batches[0] == files(500, 1)[:200]
 
 
 @pytest.mark.integration

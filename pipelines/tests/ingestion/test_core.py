@@ -33,7 +33,7 @@ def counts(outcome: FileOutcome) -> tuple[int, ...]:
 
 def take_in(store, contract, dsn):
     outcomes = []
-    for batch in core.plan(core.discover(store, contract)):
+    for batch in core.plan(core.discover(store, contract), contract):
         outcomes += core.ingest_batch(batch, contract, dsn, store, run_id="run")
     return outcomes
 

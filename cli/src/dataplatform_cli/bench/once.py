@@ -24,7 +24,7 @@ def ours(given: dict[str, Any], secret: str) -> dict[str, Any]:
     files = core.discover(store, contract)
     began, clock = time.monotonic(), time.time()
     outcomes = []
-    for batch in core.plan(files):
+    for batch in core.plan(files, contract):
         outcomes += core.ingest_batch(batch, contract, given["dsn"], store, run_id="bench")
     moved = time.monotonic() - began
     with psycopg.connect(given["dsn"]) as connection:

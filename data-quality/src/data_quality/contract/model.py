@@ -140,6 +140,11 @@ class IngestOptions:
     file: FileRules = FileRules()
     csv: CsvOptions = CsvOptions()
 
+    @property
+    def takes_files_in_order(self) -> bool:
+        """Whether the later of two files has to be loaded later: no column tells which of their rows is newer."""
+        return self.write in ("replace", "delete_insert") or (self.write != "append" and self.order_by is None)
+
 
 @dataclass(frozen=True)
 class Contract:
