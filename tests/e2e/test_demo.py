@@ -214,7 +214,7 @@ def test_commands_work_on_this_stack(platform: Any) -> None:
         "minio verify": "written, read back and deleted",
         "airflow connections": "warehouse_loader",
         "airflow cli pools list": "warehouse_load",
-        "logs metadata": "serving",
+        "logs metadata": "metadata_service",
     }.items():
         done = platform.dp(*command.split())
         assert done.returncode == 0, f"{command}: {done.stderr}"
