@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dataplatform_cli.airflow_api import AirflowClient
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack import postgres as postgres_server
 from dataplatform_cli.stack import s3 as s3_server
@@ -140,3 +141,27 @@ def wait_for(ready: Callable[[], bool], what: str, seconds: float = 60) -> None:
 def repository() -> Path:
     """The repository's folder."""
     return Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def run_examples(repository: Path) -> Callable[[StackSettings], dict[str, str]]:
+    """A function that runs every example DAG once in a stack's Airflow and returns why each did not end well, if so."""
+
+    def run(settings: StackSettings, seconds: float = 300) -> dict[str, str]:
+        airflow = AirflowClient(settings)
+        names = [path.stem for path in (repository / "pipelines" / "dags" / "examples").glob("*.py")]
+        wait_for(lambda: all(airflow.knows(name) for name in names), "Airflow knows the example DAGs", seconds)
+        runs = {name: airflow.trigger(name) for name in names}
+        ended: dict[str, str] = {}
+
+        def all_have_ended() -> bool:
+            for name, run_id in runs.items():
+                state = next(item["state"] for item in airflow.runs(name) if item["dag_run_id"] == run_id)
+                if state in ("success", "failed"):
+                    ended[name] = "" if state == "success" else airflow.failure(name, run_id)
+            return len(ended) == len(runs)
+
+        wait_for(all_have_ended, "the example DAGs end", seconds)
+        return ended
+
+    return run

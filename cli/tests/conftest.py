@@ -36,6 +36,15 @@ class Stack:
         return {item["name"]: item for item in json.loads(self.dp("status", "--json").stdout)["services"]}
 
 
+# Keys of the tests' own, so that no test depends on this checkout's .env, or changes it.
+KEYS = {
+    "METADATA_API_KEY": "test-key",
+    "AIRFLOW_FERNET_KEY": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "AIRFLOW_JWT_SECRET": "test-jwt-secret-" * 4,
+    "SUPERSET_SECRET_KEY": "test-superset-secret",
+}
+
+
 @pytest.fixture
 def new_stack(new_home: Callable[[], Path], free_port: Callable[[], int]) -> Iterator[Callable[[], Stack]]:
     """Give stacks that are taken down, and their data with them, at the end of the test."""
@@ -44,13 +53,14 @@ def new_stack(new_home: Callable[[], Path], free_port: Callable[[], int]) -> Ite
     def make() -> Stack:
         home = new_home() / "home"
         ports = {f"{name}_port": free_port() for name in ("postgres", "minio", "metadata", "airflow", "superset")}
-        settings = StackSettings(stack="local", dp_home=home, metadata_api_key="test-key", _env_file=None, **ports)  # type: ignore[arg-type, call-arg]
+        keys = {name.lower(): key for name, key in KEYS.items()}
+        settings = StackSettings(stack="local", dp_home=home, _env_file=None, **keys, **ports)  # type: ignore[arg-type, call-arg]
         environment = {
             **os.environ,
             **{name.upper(): str(port) for name, port in ports.items()},
             "STACK": "local",  # whatever this machine runs on Compose is left alone
             "DP_HOME": str(home),
-            "METADATA_API_KEY": "test-key",
+            **KEYS,
         }
         made.append(Stack(home, environment, settings))
         return made[-1]

@@ -48,7 +48,7 @@ class Deployment:
 
     def containers(self) -> dict[str, Container]:
         """Return the containers by service."""
-        return {item.service: item for item in containers.of_project(self.settings.compose_project_name)}
+        return {item.service: item for item in containers.of_project(self.settings.project)}
 
 
 @pytest.fixture(scope="session")

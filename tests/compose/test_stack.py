@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -89,6 +90,12 @@ def test_commands_work_on_this_stack(compose: Any) -> None:
     assert "loader" not in compose.must("logs", "metadata")
     assert "ingest__sales" in compose.must("airflow", "cli", "dags", "list")
     assert "MinIO" in compose.dp("logs", "s3", "-n", "100").stdout
+
+
+def test_the_examples_run_green(compose: Any, run_examples: Any) -> None:
+    assert not {name: reason for name, reason in run_examples(compose.settings).items() if reason}
+    seen = dict(compose.rows("SELECT check_name, status FROM audit.platform_health_latest", "reporter"))
+    assert not [name for name in ("postgres", "object store", "superset", "metadata service") if seen[name] != "ok"]
 
 
 def test_both_stacks_give_the_same_tables(compose: Any, local: Any) -> None:
@@ -294,3 +301,17 @@ def test_down_and_up_again_keeps_the_data(compose: Any) -> None:
     compose.must("start")
     assert compose.rows("SELECT count(*) FROM staging.sales") == before
     assert httpx.get(f"{compose.settings.metadata_url}/health").json() == {"status": "ok"}
+
+
+def test_a_backup_comes_back(compose: Any, tmp_path: Path) -> None:
+    ledger, sales = compose.rows(LEDGER), compose.rows("SELECT * FROM staging.sales ORDER BY 1")
+    compose.must("backup", str(tmp_path / "taken"))
+    with psycopg.connect(compose.settings.dsn("loader")) as connection:
+        connection.execute("DELETE FROM staging.sales")
+    for key in [item["Key"] for item in client(compose.settings).list_objects_v2(Bucket="raw")["Contents"]]:
+        client(compose.settings).delete_object(Bucket="raw", Key=key)
+    compose.must("restore", str(tmp_path / "taken"), "--replace")
+    assert compose.rows(LEDGER) == ledger
+    assert compose.rows("SELECT * FROM staging.sales ORDER BY 1") == sales
+    compose.must("start")
+    assert json.loads(compose.dp("test-pipeline", "--json").stdout)["problems"] == []

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dataplatform_cli.airflow_api import AirflowClient
 from dataplatform_cli.superset_api import SupersetClient
 
 pytestmark = pytest.mark.e2e
@@ -19,30 +17,11 @@ SERVICES = {"airflow api-server", "airflow scheduler", "airflow dag-processor", 
 
 
 @pytest.fixture(scope="module")
-def ran(platform: Any, repository: Path) -> dict[str, str]:
-    """Start each example once, and wait for all of them. Returns why each did not succeed, empty where it did."""
-    airflow = AirflowClient(platform.settings)
-    names = [path.stem for path in (repository / "pipelines" / "dags" / "examples").glob("*.py")]
-    assert len(names) == 5
-    deadline = time.monotonic() + 300
-    runs = {}
-    while names:
-        for name in list(names):
-            if airflow._http.patch(f"/api/v2/dags/{name}", json={"is_paused": False}).status_code == 200:
-                answer = airflow._http.post(f"/api/v2/dags/{name}/dagRuns", json={"logical_date": None, "conf": {}})
-                runs[name] = answer.raise_for_status().json()["dag_run_id"]
-                names.remove(name)
-        assert time.monotonic() < deadline, f"Airflow does not know {names}"
-        time.sleep(1)
-    ended: dict[str, str] = {}
-    while len(ended) < len(runs):
-        for name, run in runs.items():
-            state = next(item["state"] for item in airflow.runs(name) if item["dag_run_id"] == run)
-            if state in ("success", "failed"):
-                ended[name] = "" if state == "success" else airflow.failure(name, run)
-        assert time.monotonic() < deadline, f"only {sorted(ended)} ended"
-        time.sleep(1)
-    return ended
+def ran(platform: Any, run_examples: Any) -> dict[str, str]:
+    """Each example's reason not to have succeeded, empty where it did, after a run of each."""
+    found: dict[str, str] = run_examples(platform.settings)
+    assert len(found) == 5
+    return found
 
 
 def test_they_run_green(ran: dict[str, str]) -> None:

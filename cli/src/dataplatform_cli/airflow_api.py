@@ -39,6 +39,17 @@ class AirflowClient:
         found: list[dict[str, Any]] = self._get("/api/v2/connections", limit=100)["connections"]
         return sorted(found, key=lambda connection: str(connection["connection_id"]))
 
+    def knows(self, dag_id: str) -> bool:
+        """Whether Airflow has read a DAG."""
+        return self._http.get(f"/api/v2/dags/{dag_id}").status_code == 200
+
+    def trigger(self, dag_id: str) -> str:
+        """Start a run of a DAG, which is unpaused for it, and return the run's id."""
+        self._http.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        answer = self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}})
+        run_id: str = answer.raise_for_status().json()["dag_run_id"]
+        return run_id
+
     def update_asset(self, uri: str) -> bool:
         """Tell that an asset has changed, which starts what is scheduled on it. Returns whether Airflow knows it."""
         found = self._get("/api/v2/assets", uri_pattern=uri, limit=100)["assets"]

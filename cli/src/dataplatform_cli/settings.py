@@ -7,6 +7,7 @@ documented in `.env.example`.
 from __future__ import annotations
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -35,7 +36,7 @@ class StackSettings(BaseSettings):
     model_config = SettingsConfigDict(env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True)
 
     stack: Literal["", "local", "compose"] = ""
-    compose_project_name: str = "dataplatform"
+    compose_project_name: str = ""
     bind_address: str = "127.0.0.1"
     dp_home: Path | None = None
     contracts_dir: Path | None = None
@@ -107,6 +108,15 @@ class StackSettings(BaseSettings):
     def home(self) -> Path:
         """Where the local stack keeps data, logs and sockets."""
         return (self.dp_home or self.root / ".dp").resolve()
+
+    @property
+    def project(self) -> str:
+        """The Compose project: its containers and volumes carry this name. By default the folder's, as Compose has it.
+
+        So that two checkouts on one machine are two stacks.
+        """
+        folder = re.sub(r"[^a-z0-9_-]", "", self.root.name.lower()).lstrip("_-")
+        return self.compose_project_name or folder or "dataplatform"
 
     @property
     def contracts(self) -> Path:

@@ -74,7 +74,7 @@ class _Follower:
         self._settings, self._manifest = settings, manifest
         self._logged_in: AirflowClient | None = None
         self._ingest = [f"ingest__{dataset}" for dataset in manifest.tables]
-        self._starts: dict[tuple[str, str], dt.datetime | None] = {}  # of runs that have ended
+        self._ends: dict[tuple[str, str], dt.datetime | None] = {}  # of tasks, by runs that have ended
 
     @property
     def _airflow(self) -> AirflowClient:
@@ -95,12 +95,12 @@ class _Follower:
             runs: dict[str, list[dict[str, Any]]] = {dag_id: [] for dag_id in wanted}
             for run in self._airflow.runs(ALL_DAGS, limit=200):
                 runs.get(run["dag_id"], []).append(run)
-            published = [self._last_start(runs[dag_id], "publish") for dag_id in self._ingest]
+            published = [self._last_end(runs[dag_id], "publish") for dag_id in self._ingest]
             changed = max(filter(None, published), default=None)
-            built = self._last_start(runs[BUILD], "dbt_build")
+            built = self._last_end(runs[BUILD], "dbt_build")
         except httpx.TransportError:  # the api-server restarts now and then; the supervisor sees to it
             return State(0, "", "", "", done=False)
-        # A run that was started by a change carries a time after it.
+        # A change that comes while a run waits for the one before it joins that run: what counts is when it started.
         build = _after(runs[BUILD], changed)
         check = _after(runs[CHECK], built) if build == "success" else "waiting"
         newest = {dag_id: _newest(runs[dag_id]) for dag_id in self._ingest}
@@ -114,21 +114,21 @@ class _Follower:
         ingest = next((state for state in (*ACTIVE, "waiting") if state in newest.values()), "success")
         return State(files, ingest, build, check, done)
 
-    def _last_start(self, runs: list[dict[str, Any]], task_id: str) -> dt.datetime | None:
-        """Return when the newest successful instance of a task was started."""
+    def _last_end(self, runs: list[dict[str, Any]], task_id: str) -> dt.datetime | None:
+        """Return when the newest successful instance of a task ended."""
         for run in runs:
             known = (run["dag_id"], run["dag_run_id"])
-            start = self._starts[known] if known in self._starts else self._start(run, task_id)
+            end = self._ends[known] if known in self._ends else self._end(run, task_id)
             if run["state"] not in ACTIVE:
-                self._starts[known] = start
-            if start:
-                return start
+                self._ends[known] = end
+            if end:
+                return end
         return None
 
-    def _start(self, run: dict[str, Any], task_id: str) -> dt.datetime | None:
+    def _end(self, run: dict[str, Any], task_id: str) -> dt.datetime | None:
         for task in self._airflow.task_instances(run["dag_id"], run["dag_run_id"]):
             if task["task_id"] == task_id and task["state"] == "success":
-                return dt.datetime.fromisoformat(task["start_date"])
+                return dt.datetime.fromisoformat(task["end_date"])
         return None
 
     def stuck(self, state: State) -> str:
@@ -147,6 +147,9 @@ def _newest(runs: list[dict[str, Any]]) -> str:
 
 def _after(runs: list[dict[str, Any]], when: dt.datetime | None) -> str:
     """Return the state of the newest run if it was started after a moment, else `waiting`."""
-    if not runs or when is None or dt.datetime.fromisoformat(runs[0]["run_after"]) < when:
+    if not runs or when is None:
+        return "waiting"
+    started = runs[0]["start_date"]
+    if started and dt.datetime.fromisoformat(started) < when:
         return "waiting"
     return str(runs[0]["state"])

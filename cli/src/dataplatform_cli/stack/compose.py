@@ -48,7 +48,7 @@ class ComposeStack:
 
     def __init__(self, settings: StackSettings) -> None:
         self._settings = settings
-        self._project = settings.compose_project_name
+        self._project = settings.project
 
     def is_up(self) -> bool:
         return any(container.running for container in self._containers())
@@ -256,6 +256,7 @@ def environment(settings: StackSettings) -> dict[str, str]:
     }
     return {
         **found,
+        "COMPOSE_PROJECT_NAME": settings.project,
         "CONTRACTS_DIR": str(settings.contracts.resolve()),
         "DAGS_DIR": str(settings.dags.resolve()),
         "AIRFLOW_URL": settings.airflow_url,

@@ -49,6 +49,7 @@ def run_unless_done(
     if done_with.exists() and done_with.read_text() == digest.hexdigest():
         return
     log = settings.home / "logs" / f"{service}-init.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         done = subprocess.run(
             [str(python), str(script)],
