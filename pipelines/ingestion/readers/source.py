@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,12 @@ class Piece:
         """Return the text of lines, given by their numbers in the file, without line ends."""
         if self.lines is None:
             raise ValueError("this piece has its raw text in the relation")
-        wanted = {number - self.skipped for number in numbers}
-        with self.lines.open(encoding="utf-8", newline="\n") as file:
-            found = {number: text.rstrip("\r\n") for number, text in enumerate(file, 1) if number in wanted}
+        found: dict[int, str] = {}
+        before = 0
+        with self.lines.open("rb") as file:
+            for number in sorted({number - self.skipped for number in numbers}):
+                found[number] = next(islice(file, number - before - 1, None)).decode().rstrip("\r\n")
+                before = number
         return [found[number - self.skipped] for number in numbers]
 
 
