@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import psycopg
 import typer
+from psycopg import sql
 
 from dataplatform_cli.command import Json, reported, settings_of_repository
 from dataplatform_cli.display import err, out
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings, find_root
+from dataplatform_cli.stack import postgres
 from dataplatform_cli.stack.airflow import component_environment, connection_values
 from dataplatform_cli.stack.initialise import run_unless_done
 
@@ -188,13 +189,11 @@ def _environment(settings: StackSettings) -> dict[str, str]:
 
 def _database(settings: StackSettings) -> int:
     """Make the database for runs in the terminal unless it is there, and return its number (oid)."""
-    admin, password = settings.postgres_admin_user, settings.postgres_admin_password.get_secret_value()
-    address: dict[str, Any] = {"host": settings.loopback, "port": settings.postgres_port, "connect_timeout": 10}
-    find = "SELECT oid FROM pg_database WHERE datname = %s"
-    with psycopg.connect(dbname="postgres", user=admin, password=password, autocommit=True, **address) as connection:
+    find, name = "SELECT oid FROM pg_database WHERE datname = %s", sql.Identifier(DATABASE)
+    with postgres.connect(settings) as connection:
         if connection.execute(find, [DATABASE]).fetchone() is None:
-            connection.execute(f"CREATE DATABASE {DATABASE} OWNER airflow")
-            connection.execute(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
+            connection.execute(sql.SQL("CREATE DATABASE {} OWNER airflow").format(name))
+            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
         row: Any = connection.execute(find, [DATABASE]).fetchone()
         return int(row[0])
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from metadata_service.models import QualityResult
 from metadata_service.product_schemas import DomainStats, LineageStats, QualityDay, QualityStats
 from metadata_service.repositories import analytics, datasets, quality
 from metadata_service.schemas import QualityLevel
@@ -21,7 +22,7 @@ MAX_FAILING = 100
 
 def domains(session: Session) -> list[DomainStats]:
     """Return every domain that datasets or products name, by name; `none` for datasets without one."""
-    levels = _levels(session)
+    levels = _levels(_latest(session))
     found: dict[str, DomainStats] = {}
 
     def domain(name: str | None) -> DomainStats:
@@ -68,11 +69,12 @@ def quality_stats(session: Session, days: int) -> QualityStats:
     }
     for day, status, number in analytics.results_by_day(session, since):
         counted.setdefault(day.isoformat(), Counter())[status] += number
-    levels = Counter(_levels(session).values())
+    latest = _latest(session)
+    levels = Counter(_levels(latest).values())
     levels["unknown"] += len(analytics.dataset_domains(session)) - sum(levels.values())
     return QualityStats(
         datasets={level: number for level, number in levels.items() if number},
-        failing=_failing(session),
+        failing=_failing(session, latest),
         days=[
             QualityDay(day=day, passed=counts["passed"], failed=counts["failed"], errors=counts["error"])
             for day, counts in sorted(counted.items())
@@ -80,14 +82,16 @@ def quality_stats(session: Session, days: int) -> QualityStats:
     )
 
 
-def _levels(session: Session) -> dict[UUID, QualityLevel]:
-    """Return the state of every dataset that was checked."""
-    latest = quality.latest_results(session, analytics.checked_datasets(session))
+def _latest(session: Session) -> dict[UUID, list[QualityResult]]:
+    """Return the newest result of each check of every dataset that was checked."""
+    return quality.latest_results(session, analytics.checked_datasets(session))
+
+
+def _levels(latest: dict[UUID, list[QualityResult]]) -> dict[UUID, QualityLevel]:
     return {dataset_id: summarize(results).state for dataset_id, results in latest.items()}
 
 
-def _failing(session: Session) -> list[dict[str, Any]]:
-    latest = quality.latest_results(session, analytics.checked_datasets(session))
+def _failing(session: Session, latest: dict[UUID, list[QualityResult]]) -> list[dict[str, Any]]:
     names = {dataset.id: dataset for dataset in datasets.get_many(session, latest)}
     found: list[dict[str, Any]] = [
         {
