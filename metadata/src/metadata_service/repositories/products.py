@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from metadata_service.models import Dataset, Product, ProductDataset, ProductLineageEdge, ProductVersion
-from metadata_service.product_schemas import LineageType, ProductStatus
+from metadata_service.schemas.products import LineageType, ProductStatus
 
 # One writer at a time counts the entries, so that the limit holds.
 _LOCK = 0x70726F64

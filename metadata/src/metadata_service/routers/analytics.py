@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from metadata_service.dependencies import DbSession
-from metadata_service.product_schemas import DomainStats, LineageStats, QualityStats
+from metadata_service.schemas.products import DomainStats, LineageStats, QualityStats
 from metadata_service.services import analytics
 
 router = APIRouter(tags=["analytics"], prefix="/analytics")

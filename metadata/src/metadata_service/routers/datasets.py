@@ -9,17 +9,11 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from metadata_service.dependencies import DbSession, PageOf, writer
 from metadata_service.repositories.datasets import DatasetFilter
-from metadata_service.schemas import (
-    DatasetDetail,
-    DatasetIn,
-    DatasetLineage,
-    DatasetOut,
-    DatasetQuality,
-    DatasetRunOut,
-    DatasetUpdate,
-    LineageGraph,
-    Page,
-)
+from metadata_service.schemas.catalog import DatasetDetail, DatasetIn, DatasetOut, DatasetUpdate
+from metadata_service.schemas.common import Page
+from metadata_service.schemas.lineage import DatasetLineage, LineageGraph
+from metadata_service.schemas.quality import DatasetQuality
+from metadata_service.schemas.runs import DatasetRunOut
 from metadata_service.services import catalog, lineage, runs
 
 router = APIRouter(tags=["datasets"])

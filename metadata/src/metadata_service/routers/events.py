@@ -11,7 +11,7 @@ from metadata_service.dependencies import JsonBody, ServiceMetrics, Sessions, wr
 from metadata_service.metrics import Metrics
 from metadata_service.openlineage import parse_event
 from metadata_service.problems import FieldError, ProblemError, UnprocessableError
-from metadata_service.schemas import BatchItem, BatchResult, BatchSummary, EventAccepted, FailedEvent
+from metadata_service.schemas.events import BatchItem, BatchResult, BatchSummary, EventAccepted, FailedEvent
 from metadata_service.services.events import record_event
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,8 @@ from metadata_service.reference import build_reference
 from metadata_service.rendering import templates
 from metadata_service.repositories.datasets import DatasetFilter
 from metadata_service.repositories.runs import RunFilter
-from metadata_service.schemas import ColumnLineageEdge, DatasetLineage, RunState
+from metadata_service.schemas.common import RunState
+from metadata_service.schemas.lineage import ColumnLineageEdge, DatasetLineage
 from metadata_service.services import catalog, lineage, runs
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from metadata_service.dependencies import DbSession
-from metadata_service.product_schemas import ProductStatus
 from metadata_service.rendering import templates
 from metadata_service.repositories.products import ProductFilter
+from metadata_service.schemas.products import ProductStatus
 from metadata_service.services import product_lineage, products
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)

@@ -7,7 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from metadata_service.dependencies import DbSession, PageOf, Settings, writer
-from metadata_service.product_schemas import (
+from metadata_service.repositories.products import LineageFilter, ProductFilter
+from metadata_service.schemas.common import Page
+from metadata_service.schemas.products import (
     LineageIn,
     LineageOut,
     ProductIn,
@@ -16,8 +18,6 @@ from metadata_service.product_schemas import (
     ProductUpdate,
     ProductVersionOut,
 )
-from metadata_service.repositories.products import LineageFilter, ProductFilter
-from metadata_service.schemas import Page
 from metadata_service.services import product_lineage, products
 
 router = APIRouter(tags=["products"])

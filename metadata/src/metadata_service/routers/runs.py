@@ -10,20 +10,10 @@ from fastapi import APIRouter, Path, Query, Response
 from metadata_service.dependencies import DbSession, PageOf, writer
 from metadata_service.openlineage import RunId
 from metadata_service.repositories.runs import RunFilter
-from metadata_service.schemas import (
-    DqResultIn,
-    DqResultOut,
-    DqResultsIn,
-    DqSummary,
-    JobDetail,
-    JobOut,
-    Page,
-    RunDetail,
-    RunIn,
-    RunOut,
-    RunState,
-    RunUpdate,
-)
+from metadata_service.schemas.catalog import JobDetail, JobOut
+from metadata_service.schemas.common import Page, RunState
+from metadata_service.schemas.quality import DqResultIn, DqResultOut, DqResultsIn, DqSummary
+from metadata_service.schemas.runs import RunDetail, RunIn, RunOut, RunUpdate
 from metadata_service.services import catalog, quality, runs
 
 router = APIRouter(tags=["runs"])

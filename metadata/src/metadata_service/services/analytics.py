@@ -10,9 +10,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from metadata_service.models import QualityResult
-from metadata_service.product_schemas import DomainStats, LineageStats, QualityDay, QualityStats
 from metadata_service.repositories import analytics, datasets, quality
-from metadata_service.schemas import QualityLevel
+from metadata_service.schemas.common import QualityLevel
+from metadata_service.schemas.products import DomainStats, LineageStats, QualityDay, QualityStats
 from metadata_service.services.quality import summarize
 
 NO_DOMAIN = "none"

@@ -15,18 +15,16 @@ from metadata_service.problems import FieldError, NotFoundError, UnprocessableEr
 from metadata_service.repositories import datasets, jobs
 from metadata_service.repositories.datasets import DatasetFilter
 from metadata_service.repositories.facets import delete_facets, load_facets
-from metadata_service.schemas import (
+from metadata_service.schemas.catalog import (
     ColumnDetail,
     DatasetDetail,
     DatasetIn,
-    DatasetLink,
     DatasetOut,
-    DatasetRef,
     DatasetUpdate,
     JobDetail,
     JobOut,
-    Page,
 )
+from metadata_service.schemas.common import DatasetLink, DatasetRef, Page
 from metadata_service.services import quality
 from metadata_service.services.inheritance import inherited_tags
 from metadata_service.services.projection import dataset_facets, project

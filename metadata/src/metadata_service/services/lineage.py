@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from metadata_service.problems import NotFoundError
 from metadata_service.repositories import datasets, jobs, lineage
 from metadata_service.repositories.lineage import Graph
-from metadata_service.schemas import (
+from metadata_service.schemas.lineage import (
     ColumnLineageEdge,
     ColumnRef,
     DatasetLineage,

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from metadata_service.models import ProductLineageEdge
 from metadata_service.problems import FieldError, ProblemError, UnprocessableError
-from metadata_service.product_schemas import LineageIn, LineageOut, LineageStep, ProductLineage
 from metadata_service.repositories import lineage, products
 from metadata_service.repositories.products import LineageFilter
-from metadata_service.schemas import Page
+from metadata_service.schemas.common import Page
+from metadata_service.schemas.products import LineageIn, LineageOut, LineageStep, ProductLineage
 from metadata_service.services.products import find
 
 Way = Literal["upstream", "downstream"]

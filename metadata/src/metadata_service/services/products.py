@@ -11,15 +11,15 @@ from sqlalchemy.orm import Session
 from metadata_service.compatibility import breaks, parse_version
 from metadata_service.models import Dataset, Product
 from metadata_service.problems import FieldError, NotFoundError, ProblemError, UnprocessableError
-from metadata_service.product_schemas import (
+from metadata_service.repositories import datasets, products
+from metadata_service.repositories.products import ProductFilter
+from metadata_service.schemas.common import Page, QualityLevel
+from metadata_service.schemas.products import (
     ProductIn,
     ProductOut,
     ProductUpdate,
     ProductVersionOut,
 )
-from metadata_service.repositories import datasets, products
-from metadata_service.repositories.products import ProductFilter
-from metadata_service.schemas import Page, QualityLevel
 from metadata_service.services import quality
 from metadata_service.services.catalog import dataset_link
 

@@ -18,7 +18,9 @@ from metadata_service.models import QualityResult
 from metadata_service.openlineage import EventDataset, FacetMap
 from metadata_service.repositories import datasets, jobs, quality, runs
 from metadata_service.repositories.runs import RunSeen
-from metadata_service.schemas import DqResultIn, DqSummary, QualityLevel, QualityState
+from metadata_service.schemas.catalog import QualityState
+from metadata_service.schemas.common import QualityLevel
+from metadata_service.schemas.quality import DqResultIn, DqSummary
 
 RESULT_NAMESPACE = UUID("6f1ad0a5-6d43-5e3a-8f0e-3d5d4d9c2f11")
 _SEVERITIES = {"warn": "warn", "warning": "warn", "critical": "critical"}

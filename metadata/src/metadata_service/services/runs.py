@@ -14,19 +14,9 @@ from metadata_service.problems import NotFoundError, ProblemError
 from metadata_service.repositories import datasets, jobs, quality, runs
 from metadata_service.repositories.facets import FacetOwner, load_facets, save_facets
 from metadata_service.repositories.runs import TERMINAL_STATES, RunFilter, RunSeen
-from metadata_service.schemas import (
-    DatasetLink,
-    DatasetQuality,
-    DatasetRunOut,
-    DqResultOut,
-    JobLink,
-    Page,
-    RunDatasetOut,
-    RunDetail,
-    RunIn,
-    RunOut,
-    RunUpdate,
-)
+from metadata_service.schemas.common import DatasetLink, JobLink, Page
+from metadata_service.schemas.quality import DatasetQuality, DqResultOut
+from metadata_service.schemas.runs import DatasetRunOut, RunDatasetOut, RunDetail, RunIn, RunOut, RunUpdate
 from metadata_service.services.catalog import dataset_link
 from metadata_service.services.quality import summarize
 

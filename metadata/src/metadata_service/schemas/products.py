@@ -9,7 +9,8 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from metadata_service.compatibility import parse_version
-from metadata_service.schemas import Column, DatasetLink, DatasetRef, QualityLevel, Text
+from metadata_service.schemas.catalog import Column
+from metadata_service.schemas.common import DatasetLink, DatasetRef, QualityLevel, Text
 
 ProductStatus = Literal["active", "deprecated", "inactive"]
 LineageType = Literal["direct", "derived", "aggregated"]
