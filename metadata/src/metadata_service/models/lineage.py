@@ -1,4 +1,4 @@
-"""Tables of the metadata store.
+"""Events, and the datasets, jobs, runs and edges that they tell of.
 
 Every table but `event` can be rebuilt from it (for what arrived as OpenLineage) in any order: attributes that several
 events give carry the time of the event that won, so an older event that arrives later changes nothing newer.
@@ -10,33 +10,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import (
-    BigInteger,
-    DateTime,
-    Double,
-    ForeignKey,
-    Identity,
-    Index,
-    LargeBinary,
-    Text,
-    UniqueConstraint,
-    func,
-    text,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, LargeBinary, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
 
-
-class Base(DeclarativeBase):
-    """Declarative base: text is `text`, times carry their zone, dictionaries are `jsonb`."""
-
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        str: Text(),
-        datetime: DateTime(timezone=True),
-        dict[str, Any]: JSONB(none_as_null=True),
-        list[dict[str, Any]]: JSONB(none_as_null=True),
-        list[str]: ARRAY(Text()),
-    }
+from metadata_service.models.base import Base
 
 
 class Event(Base):
@@ -192,96 +169,3 @@ class Facet(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[dict[str, Any]]
     event_time: Mapped[datetime]
-
-
-class QualityResult(Base):
-    """What a check measured. The id is derived from run, dataset, column, check and place in the list.
-
-    `from_event`: an OpenLineage event gave it, so a result that was posted for the same check of the run replaces it.
-    """
-
-    __tablename__ = "quality_result"
-    __table_args__ = (
-        Index("quality_by_dataset", "dataset_id", text("checked_at DESC")),
-        Index("quality_by_run", "run_id"),
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
-    dataset_id: Mapped[UUID | None] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
-    check_name: Mapped[str]
-    column_name: Mapped[str | None]
-    dimension: Mapped[str | None]
-    ordinal: Mapped[int]
-    status: Mapped[str]
-    severity: Mapped[str]
-    measured: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
-    expected: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
-    message: Mapped[str | None]
-    sql: Mapped[str | None]
-    failed_rows: Mapped[int | None] = mapped_column(BigInteger)
-    sample: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
-    engine: Mapped[str | None]
-    checked_at: Mapped[datetime]
-    duration_seconds: Mapped[float | None] = mapped_column(Double)
-    from_event: Mapped[bool] = mapped_column(server_default=text("false"))
-
-
-class Product(Base):
-    """A data product: datasets that somebody stands for. `columns` are declared; without them its datasets' count."""
-
-    __tablename__ = "product"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    name: Mapped[str] = mapped_column(unique=True)
-    domain: Mapped[str]
-    description: Mapped[str]
-    owner: Mapped[str]
-    status: Mapped[str]
-    version: Mapped[str]
-    tags: Mapped[list[str]]
-    columns: Mapped[list[dict[str, Any]]]
-    details: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
-
-
-class ProductDataset(Base):
-    """A dataset of a product, at its place among them."""
-
-    __tablename__ = "product_dataset"
-    __table_args__ = (Index("product_dataset_by_dataset", "dataset_id"),)
-
-    product_id: Mapped[UUID] = mapped_column(ForeignKey("product.id", ondelete="CASCADE"), primary_key=True)
-    dataset_id: Mapped[UUID] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
-    place: Mapped[int]
-
-
-class ProductVersion(Base):
-    """The columns of a product in one of its versions."""
-
-    __tablename__ = "product_version"
-
-    product_id: Mapped[UUID] = mapped_column(ForeignKey("product.id", ondelete="CASCADE"), primary_key=True)
-    version: Mapped[str] = mapped_column(primary_key=True)
-    columns: Mapped[list[dict[str, Any]]]
-    released_at: Mapped[datetime]
-
-
-class ProductLineageEdge(Base):
-    """An edge between products, by their names, that was registered by hand."""
-
-    __tablename__ = "product_lineage"
-    __table_args__ = (
-        UniqueConstraint("source", "target", "lineage_type"),
-        Index("product_lineage_by_target", "target"),
-    )
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    source: Mapped[str] = mapped_column(ForeignKey("product.name", ondelete="CASCADE"))
-    target: Mapped[str] = mapped_column(ForeignKey("product.name", ondelete="CASCADE"))
-    transformation: Mapped[str]
-    lineage_type: Mapped[str]
-    confidence: Mapped[float] = mapped_column(Double)
-    details: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime]

@@ -1,0 +1,23 @@
+"""Tables of the metadata store, a module for each of its parts."""
+
+from metadata_service.models.base import Base
+from metadata_service.models.lineage import ColumnEdge, Dataset, Event, Facet, Job, JobDataset, Run, RunDataset
+from metadata_service.models.products import Product, ProductDataset, ProductLineageEdge, ProductVersion
+from metadata_service.models.quality import QualityResult
+
+__all__ = [
+    "Base",
+    "ColumnEdge",
+    "Dataset",
+    "Event",
+    "Facet",
+    "Job",
+    "JobDataset",
+    "Product",
+    "ProductDataset",
+    "ProductLineageEdge",
+    "ProductVersion",
+    "QualityResult",
+    "Run",
+    "RunDataset",
+]

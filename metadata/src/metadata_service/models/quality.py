@@ -1,0 +1,46 @@
+"""Check results."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from metadata_service.models.base import Base
+
+
+class QualityResult(Base):
+    """What a check measured. The id is derived from run, dataset, column, check and place in the list.
+
+    `from_event`: an OpenLineage event gave it, so a result that was posted for the same check of the run replaces it.
+    """
+
+    __tablename__ = "quality_result"
+    __table_args__ = (
+        Index("quality_by_dataset", "dataset_id", text("checked_at DESC")),
+        Index("quality_by_run", "run_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    dataset_id: Mapped[UUID | None] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    check_name: Mapped[str]
+    column_name: Mapped[str | None]
+    dimension: Mapped[str | None]
+    ordinal: Mapped[int]
+    status: Mapped[str]
+    severity: Mapped[str]
+    measured: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    expected: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    message: Mapped[str | None]
+    sql: Mapped[str | None]
+    failed_rows: Mapped[int | None] = mapped_column(BigInteger)
+    sample: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    engine: Mapped[str | None]
+    checked_at: Mapped[datetime]
+    duration_seconds: Mapped[float | None] = mapped_column(Double)
+    from_event: Mapped[bool] = mapped_column(server_default=text("false"))
