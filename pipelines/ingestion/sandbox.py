@@ -7,6 +7,7 @@ with what became of each file. It ends when its parent does.
 
 from __future__ import annotations
 
+import importlib.abc
 import json
 import os
 import pickle
@@ -229,7 +230,7 @@ class _Output:
         empty = self._fitted(_no_rows(contract))
         self.stream = pa.ipc.new_stream(self.rows, empty.schema)
         # The schema goes out with the first batch, so there is one of no rows.
-        self.stream.write_batch(pa.record_batch([pa.array([], field.type) for field in empty.schema], empty.schema))
+        self.stream.write_batch(pa.record_batch([pa.nulls(0, field.type) for field in empty.schema], empty.schema))
         self.rows.flush()
         self.queue.put(empty)
         return self.take
@@ -312,9 +313,23 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+class _WithoutPandas(importlib.abc.MetaPathFinder):
+    """Keeps Arrow from importing pandas where it finds it: a quarter of a second and 60 MB that nothing here needs."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        """Say that there is no pandas, and leave other modules to the finders behind this one."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
 def main(rows_fd: int, memory: int) -> None:
     """Answer requests until the parent is gone."""
-    from pipelines.ingestion import processing  # noqa: F401  imported before it is asked for
+    sys.meta_path.insert(0, _WithoutPandas())
+    # What reading needs is imported before it is asked for, while the files are still on their way.
+    import pyarrow.parquet  # noqa: F401
+    import sqlglot
+
+    from pipelines.ingestion import processing  # noqa: F401
     from pipelines.ingestion.engine import engine
 
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
@@ -322,6 +337,7 @@ def main(rows_fd: int, memory: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     rows, requests = os.fdopen(rows_fd, "wb"), sys.stdin.buffer
     engine().close()
+    sqlglot.Dialect.get_or_raise("duckdb")
     while head := requests.read(_LENGTH.size):
         request: Request = pickle.loads(requests.read(_LENGTH.unpack(head)[0]))  # noqa: S301  from the parent
         answer = _answer(request, rows)
