@@ -1,7 +1,18 @@
 """Tables of the metadata store, a module for each of its parts."""
 
 from metadata_service.models.base import Base
-from metadata_service.models.lineage import ColumnEdge, Dataset, Event, Facet, Job, JobDataset, Run, RunDataset
+from metadata_service.models.lineage import (
+    ColumnEdge,
+    Dataset,
+    Event,
+    Facet,
+    Job,
+    JobDataset,
+    JobDesign,
+    Run,
+    RunDataset,
+)
+from metadata_service.models.marquez import Namespace, Source, Tag
 from metadata_service.models.products import Product, ProductDataset, ProductLineageEdge, ProductVersion
 from metadata_service.models.quality import QualityResult
 
@@ -13,6 +24,8 @@ __all__ = [
     "Facet",
     "Job",
     "JobDataset",
+    "JobDesign",
+    "Namespace",
     "Product",
     "ProductDataset",
     "ProductLineageEdge",
@@ -20,4 +33,6 @@ __all__ = [
     "QualityResult",
     "Run",
     "RunDataset",
+    "Source",
+    "Tag",
 ]

@@ -49,6 +49,12 @@ class Dataset(Base):
     __table_args__ = (
         UniqueConstraint("namespace", "name"),
         Index("dataset_by_canonical", "canonical_id", postgresql_where=text("canonical_id IS NOT NULL")),
+        Index(
+            "dataset_by_alias",
+            "id",
+            postgresql_include=["canonical_id"],
+            postgresql_where=text("canonical_id IS NOT NULL"),
+        ),
         Index("dataset_by_uri", "uri", postgresql_where=text("uri IS NOT NULL")),
     )
 
@@ -68,10 +74,14 @@ class Dataset(Base):
     canonical_since: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
 
 
 class Job(Base):
-    """A process that reads or writes datasets. `designed_at` is the time of its newest JobEvent with datasets."""
+    """A process that reads or writes datasets. `designed_at` is the time of its newest JobEvent with datasets.
+
+    A deleted job or dataset keeps its place in the graph; an event that names it brings it back.
+    """
 
     __tablename__ = "job"
     __table_args__ = (UniqueConstraint("namespace", "name"),)
@@ -82,6 +92,7 @@ class Job(Base):
     designed_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
 
 
 class Run(Base):
@@ -122,13 +133,25 @@ class JobDataset(Base):
     """The current edges of a job: those of its latest completed run (`run`) and of its newest JobEvent (`design`)."""
 
     __tablename__ = "job_dataset"
-    __table_args__ = (Index("job_dataset_by_dataset", "dataset_id", "direction"),)
+    __table_args__ = (Index("job_dataset_by_dataset", "dataset_id", "direction", "job_id"),)
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
     direction: Mapped[str] = mapped_column(primary_key=True)
     origin: Mapped[str] = mapped_column(primary_key=True)
     dataset_id: Mapped[UUID] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
     run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+
+
+class JobDesign(Base):
+    """The edges that a JobEvent told at its time: what `JobDataset` has of the newest one, and the earlier ones."""
+
+    __tablename__ = "job_design"
+    __table_args__ = (Index("job_design_by_dataset", "dataset_id"),)
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    designed_at: Mapped[datetime] = mapped_column(primary_key=True)
+    direction: Mapped[str] = mapped_column(primary_key=True)
+    dataset_id: Mapped[UUID] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
 
 
 class ColumnEdge(Base):
@@ -140,8 +163,14 @@ class ColumnEdge(Base):
     __tablename__ = "column_edge"
     __table_args__ = (
         Index("column_edge_by_job", "job_id", "dataset_id"),
-        Index("column_edge_by_target", "dataset_id", "field"),
-        Index("column_edge_by_source", "input_dataset_id", "input_field"),
+        Index("column_edge_by_target", "dataset_id", "field", "input_dataset_id", "input_field"),
+        Index("column_edge_by_source", "input_dataset_id", "input_field", "dataset_id", "field"),
+        Index(
+            "column_edge_direct_by_target", "dataset_id", "input_dataset_id", postgresql_where=text("job_id IS NULL")
+        ),
+        Index(
+            "column_edge_direct_by_source", "input_dataset_id", "dataset_id", postgresql_where=text("job_id IS NULL")
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

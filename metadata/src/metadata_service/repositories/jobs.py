@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
-from metadata_service.models import ColumnEdge, Dataset, Facet, Job, JobDataset, Run
+from metadata_service.models import ColumnEdge, Dataset, Facet, Job, JobDataset, JobDesign, Run
 
 JobName = tuple[str, str]  # namespace, name
 
@@ -140,8 +140,14 @@ def save_design_edges(
 ) -> bool:
     """Take (direction, dataset) edges of a JobEvent; return False if a newer JobEvent's edges stand.
 
-    Events of the same time add up, so that their order doesn't matter.
+    Events of the same time add up, so that their order doesn't matter. Earlier edges are kept for the graph as it was.
     """
+    told = sorted(set(datasets))
+    history = [
+        {"job_id": job_id, "designed_at": event_time, "direction": direction, "dataset_id": dataset_id}
+        for direction, dataset_id in told
+    ]
+    session.execute(insert(JobDesign).values(history).on_conflict_do_nothing())
     designed_at = session.scalar(select(Job.designed_at).where(Job.id == job_id))
     if designed_at is not None and designed_at > event_time:
         return False
@@ -150,7 +156,7 @@ def save_design_edges(
         session.execute(update(Job).where(Job.id == job_id).values(designed_at=event_time))
     rows = [
         {"job_id": job_id, "direction": direction, "origin": "design", "dataset_id": dataset_id}
-        for direction, dataset_id in sorted(set(datasets))
+        for direction, dataset_id in told
     ]
     session.execute(insert(JobDataset).values(rows).on_conflict_do_nothing())
     return True
