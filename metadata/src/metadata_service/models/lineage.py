@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, ForeignKey, Identity, Index, LargeBinary, UniqueConstraint, func, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Identity, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metadata_service.models.base import Base
@@ -34,7 +34,27 @@ class Event(Base):
     run_id: Mapped[str | None]
     job_namespace: Mapped[str | None]
     job_name: Mapped[str | None]
-    payload: Mapped[dict[str, Any]]
+    payload: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class QueuedEvent(Base):
+    """An event that is stored and not yet projected."""
+
+    __tablename__ = "event_queue"
+
+    event_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
+class FailedEvent(Base):
+    """An event that could not be projected, and why. It is tried again when the service starts."""
+
+    __tablename__ = "event_failure"
+
+    event_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("event.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    reason: Mapped[str]
+    failed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class Dataset(Base):
@@ -42,12 +62,16 @@ class Dataset(Base):
 
     `declared` is what the catalog was told. Description, owner, domain, tags and fields are what results from it and
     from the facets that lineage brought; see `metadata_service.services.projection`. `canonical_id` points to the
-    dataset of which this one is another name (OpenLineage symlinks, registered URIs).
+    dataset of which this one is another name (OpenLineage symlinks, registered URIs, renames). It follows from the
+    newest claim on each name, `alias_of` since `canonical_since`; see `metadata_service.repositories.aliases`.
+    `written_at` and `dropped_at` are the times of the newest events that wrote and dropped it; they decide
+    `deleted_at`.
     """
 
     __tablename__ = "dataset"
     __table_args__ = (
         UniqueConstraint("namespace", "name"),
+        Index("dataset_by_claim", "alias_of", postgresql_where=text("alias_of IS NOT NULL")),
         Index("dataset_by_canonical", "canonical_id", postgresql_where=text("canonical_id IS NOT NULL")),
         Index(
             "dataset_by_alias",
@@ -72,6 +96,10 @@ class Dataset(Base):
     declared: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     canonical_id: Mapped[UUID | None] = mapped_column(ForeignKey("dataset.id", ondelete="SET NULL"))
     canonical_since: Mapped[datetime | None]
+    alias_of: Mapped[UUID | None] = mapped_column(ForeignKey("dataset.id", ondelete="SET NULL"))
+    alias_until_written: Mapped[bool] = mapped_column(server_default=text("false"))
+    written_at: Mapped[datetime | None]
+    dropped_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
@@ -96,7 +124,10 @@ class Job(Base):
 
 
 class Run(Base):
-    """One execution of a job. `state_at` and the state's rank decide which event's state stands."""
+    """One execution of a job. `state_at` and the state's rank decide which event's state stands.
+
+    `job_at` is the time of the event that named the job; it is null where only another run or a check did.
+    """
 
     __tablename__ = "run"
     __table_args__ = (
@@ -108,6 +139,7 @@ class Run(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[UUID | None] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"))
+    job_at: Mapped[datetime | None]
     state: Mapped[str]
     state_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
@@ -186,9 +218,10 @@ class ColumnEdge(Base):
 
 
 class Facet(Base):
-    """The newest value of a facet. `owner_type` is dataset, job, run, input or output; `owner_id` its id.
+    """The newest value of a facet. `owner_type` is dataset, job, run, input, output or static; `owner_id` its id.
 
-    The owner of an input or output facet is `<run id or job id>/<dataset id>`.
+    The owner of an input or output facet is `<run id or job id>/<dataset id>`; that of a static one is a dataset, as a
+    DatasetEvent told of it.
     """
 
     __tablename__ = "facet"
