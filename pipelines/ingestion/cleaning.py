@@ -21,6 +21,7 @@ from pipelines.ingestion.expressions import Expression, any_of, case, expression
 from pipelines.ingestion.model import FileRefused
 
 RESCUED = "_rescued"
+TIE = "tie"  # the rule that `tie` returns, by name
 MAX_FIELDS = 2000  # Postgres' tables end at 1,600 columns; more keys than that are no fields but data
 MAX_NEW_COLUMNS = 100  # that one file may add to a table; more are no columns but data
 
@@ -45,6 +46,19 @@ def rules(contract: Contract) -> list[Rule]:
         found += [Rule(column, test) for test in tests(column, _t(column), _v(column), _p(column))]
     broken = expression("contains(_rescued, :nul)", nul="\\u0000")
     return [*found, Rule(None, Test("unknown columns", broken, "hold a NUL character", True))]
+
+
+def tie(contract: Contract) -> Rule | None:
+    """Return the rule against rows of one key that are equally new and say different things.
+
+    It takes all rows of a file to tell, so it is none of `rules`, which a row breaks by itself; its number follows
+    theirs. None where nothing says which row of a key is newer.
+    """
+    order = next((column for column in contract.columns if column.column == contract.ingest.order_by), None)
+    if order is None or not contract.key:
+        return None
+    message = "also stands in a later row of the same key, with other values"
+    return Rule(order, Test(TIE, expression("false"), message))
 
 
 def _t(column: Column) -> Expression:
@@ -92,7 +106,7 @@ def statement(
         for column in contract.columns
     ]
     told = [
-        exp.alias_(expression("CASE WHEN rule > 0 THEN raw END"), "_raw"),
+        exp.alias_(name("raw"), "_raw"),
         exp.alias_(case(originals, exp.null()), "_original"),
     ]
     columns = [exp.alias_(_v(column), column.column, quoted=True) for column in contract.columns]

@@ -68,7 +68,8 @@ class Judge:
 
     def __init__(self, contract: Contract, results: list[Cleaned], tables: Tables) -> None:
         self.contract, self.results, self.tables = contract, results, tables
-        self.rules = cleaning.rules(contract)
+        tie = cleaning.tie(contract)
+        self.rules = [*cleaning.rules(contract), *([tie] if tie else [])]
         self.unique = [column for column in contract.columns if column.unique and contract.key != (column.column,)]
         self.broken: dict[int, Counter[int]] = {part: Counter() for part in range(len(results))}
 

@@ -145,6 +145,7 @@ class _Run:
         self.work, self.ordered = work, ordered
         self.contract, self.sources, self.results, self.connection = contract, sources, results, connection
         self.single = len(results) == 1
+        self.may_tie = cleaning.tie(contract) is not None
         self.tables = Tables(connection)
         self.judge = Judge(contract, results, self.tables)
         self.kept: list[Any] = []
@@ -217,8 +218,9 @@ class _Run:
 
         def clean(job: tuple[Source, Piece]) -> list[Any]:
             select = self._statement(job[0])
-            head = f"SELECT *, {classes} AS _class FROM"
-            return _execute(job[1], lambda piece: f"{head} (WITH records AS ({piece.sql}) {select}) {order}")
+            raw = f"CASE WHEN _class > {GOOD} THEN _raw END AS _raw"
+            head = f"SELECT * REPLACE ({raw}) FROM (SELECT *, {classes} AS _class FROM"
+            return _execute(job[1], lambda piece: f"{head} (WITH records AS ({piece.sql}) {select})) {order}")
 
         jobs = self._jobs()
         with ThreadPoolExecutor(THREADS) as pool:
@@ -271,27 +273,46 @@ class _Run:
     def _take(self, piece: Piece, table: Any) -> None:
         for part, count in enumerate(np.bincount(table["_part"].to_numpy(), minlength=len(self.results))):
             self.results[part].rows_read += int(count)
-        good, repeated, bad = (_of_class(table, number) for number in (GOOD, REPEATED, BAD))
+        classes = table["_class"].to_numpy()
+        good, told = _rows(table, classes == GOOD), _rows(table, classes > GOOD)
         if good.num_rows:
             self._give(good.select(self.columns))
+        if not told.num_rows:
+            return
+        told = _with_raw(piece, told)
+        classes = told["_class"].to_numpy()
+        repeated, bad = _rows(told, classes == REPEATED), _rows(told, classes == BAD)
         if repeated.num_rows:
-            self.tables.add("held", repeated.select([*self.columns, "_record"]))
+            self.tables.add("held", repeated.select([*self.columns, "_record", "_line", "_raw"]))
         if bad.num_rows:
-            self.judge.reject(_with_raw(piece, bad))
+            self.judge.reject(bad)
 
     def _give(self, table: Any) -> None:
         self.judge.note_unique(table)
         self.sink(table)
 
     def _write_newest(self) -> None:
-        names = ", ".join(quoted(name) for name in self.columns)
-        newest = f"{quoted(self.contract.ingest.order_by)} DESC NULLS LAST, " if self.contract.ingest.order_by else ""
-        rank = f"row_number() OVER (PARTITION BY _part, {self.keys} ORDER BY {newest}_record DESC)"
-        query = f"SELECT {names} FROM held QUALIFY {rank} = 1 ORDER BY _part, {self.keys}"
+        """Hand on the newest of the rows of each repeated key; of rows that are equally new, the last in the file."""
         import pyarrow as pa
 
+        names = ", ".join(quoted(name) for name in self.columns)
+        order = quoted(self.contract.ingest.order_by) if self.contract.ingest.order_by else None
+        newest = f"{order} DESC NULLS LAST, " if order else ""
+        same_key = f"WINDOW same_key AS (PARTITION BY _part, {self.keys} ORDER BY {newest}_record DESC)"
+        query = (
+            f"SELECT {names} FROM held {same_key} QUALIFY row_number() OVER same_key = 1 ORDER BY _part, {self.keys}"
+        )
         for batch in self.connection.sql(query).to_arrow_reader(BATCH):
             self._give(pa.Table.from_batches([batch]))
+        if self.may_tie:
+            values = f"row({names})"
+            ties = self.connection.sql(
+                f"SELECT _part, _record, _line, {len(self.judge.rules)}::INTEGER AS _rule, NULL::VARCHAR AS _problem, "
+                f"_raw, {order}::VARCHAR AS _original FROM held {same_key} "
+                f"QUALIFY {order} = first_value({order}) OVER same_key "
+                f"AND {values} IS DISTINCT FROM first_value({values}) OVER same_key"
+            ).to_arrow_table()
+            self.judge.reject(ties)
 
     def _hand_on_kept(self) -> None:
         """Hand on the rows of a group's good files."""
@@ -309,20 +330,20 @@ class _Run:
             self.final(pa.Table.from_batches([batch]))
 
 
-def _of_class(table: Any, number: int) -> Any:
-    """Return the rows of a class: a slice without copying where they are neighbours, as they are when sorted."""
-    places = np.flatnonzero(table["_class"].to_numpy() == number)
+def _rows(table: Any, wanted: Any) -> Any:
+    """Return the wanted rows: a slice without copying where they are neighbours, as they are when sorted."""
+    places = np.flatnonzero(wanted)
     if not len(places):
         return table.slice(0, 0)
     first, last = int(places[0]), int(places[-1])
     return table.slice(first, len(places)) if last - first + 1 == len(places) else table.take(places)
 
 
-def _with_raw(piece: Piece, bad: Any) -> Any:
-    """Return bad rows with their raw text, looked up by their lines where the reader left it out."""
+def _with_raw(piece: Piece, rows: Any) -> Any:
+    """Return rows with their raw text, looked up by their lines where the reader left it out."""
     import pyarrow as pa
 
-    if piece.lines is None or bad["_raw"].null_count == 0:
-        return bad
-    raw = pa.array(piece.raw_lines(bad["_line"].to_pylist()), pa.string())
-    return bad.set_column(bad.schema.get_field_index("_raw"), "_raw", raw)
+    if piece.lines is None or rows["_raw"].null_count == 0:
+        return rows
+    raw = pa.array(piece.raw_lines(rows["_line"].to_pylist()), pa.string())
+    return rows.set_column(rows.schema.get_field_index("_raw"), "_raw", raw)

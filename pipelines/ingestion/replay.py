@@ -18,6 +18,7 @@ import psycopg
 
 from data_quality.contract import Contract, RejectBudget
 from pipelines.ingestion import core, ledger
+from pipelines.ingestion.cleaning import TIE
 from pipelines.ingestion.content import Content, inspect, sha256
 from pipelines.ingestion.model import FileOutcome, Limits, SourceFile, Stage
 from pipelines.ingestion.objects import ObjectStore
@@ -178,10 +179,12 @@ def _head(content: Content, contract: Contract) -> bytes:
 
 
 def _raw(rejects: Path) -> Iterator[str]:
+    """Yield the text of rejected rows. Those that lost a tie stay: by themselves they would win over the other row."""
     import pyarrow.parquet as pq
 
-    for batch in pq.ParquetFile(rejects).iter_batches(columns=["raw"]):
-        yield from (raw for raw in batch["raw"].to_pylist() if raw is not None)
+    for batch in pq.ParquetFile(rejects).iter_batches(columns=["raw", "rule"]):
+        rows = zip(batch["raw"].to_pylist(), batch["rule"].to_pylist(), strict=True)
+        yield from (raw for raw, rule in rows if raw is not None and rule != TIE)
 
 
 def _download(uri: str, store: ObjectStore, path: Path) -> Path:

@@ -182,7 +182,15 @@ VALUES = [
          [("a", None, None, None), ("b", None, None, None)], {"*: record": 2}),
     Case("later row of a key wins", H + "a,,,1,2026-01-02T00:00:00Z\na,,,2,2026-01-01T00:00:00Z\n",
          [("a", None, None, "1")], deduplicated=1),
-    Case("of equal order the last row wins", H + "a,,,1,\na,,,2,\na,,,3,\n", [("a", None, None, "3")], deduplicated=2),
+    Case("of equal order the last row counts, others that differ are rejected",
+         H + "a,,,1,2026-01-01T00:00:00Z\na,,,2,2026-01-02T00:00:00Z\nb,,,,\n"
+         "a,,,3,2026-01-02T01:00:00+01:00\na,,,3,2026-01-02T00:00:00Z\n",
+         [("a", None, None, "3"), ("b", None, None, None)], {"changed: tie": 1}, deduplicated=2),
+    Case("the same in json",
+         '{"id":"a","count":1,"changed":"2026-01-02T00:00:00Z"}\n{"id":"a","count":2,"changed":"2026-01-02T00:00:00Z"}\n',
+         [("a", None, None, "2")], {"changed: tie": 1}),
+    Case("without an order the last row wins",
+         H + "a,,,1,\na,,,2,\na,,,3,\n", [("a", None, None, "3")], deduplicated=2),
 ]  # fmt: skip
 
 

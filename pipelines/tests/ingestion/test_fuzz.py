@@ -87,20 +87,29 @@ class Expected:
 
 def slowly(rows: list[Row | None]) -> Expected:
     """Return what the rows of a file come to; None is a record that is none."""
-    expected, kept = Expected(read=len(rows)), {}
+    expected, by_key = Expected(read=len(rows)), dict[str, list[tuple[int, tuple[Any, ...]]]]()
     for record, row in enumerate(rows, 1):
         rule, values = judged(row)
         if rule:
             expected.rules[rule] += 1
             expected.rejected[record] = rule
-            continue
-        order = (values[4] is not None, values[4], record)
-        if values[0] in kept:
-            expected.deduplicated += 1
-        if values[0] not in kept or kept[values[0]][0] < order:
-            kept[values[0]] = (order, values)
-    expected.staged = sorted((values for _, values in kept.values()), key=repr)
+        else:
+            by_key.setdefault(values[0], []).append((record, rounded(values)))
+    for same_key in by_key.values():
+        last, newest = max(same_key, key=lambda item: (item[1][4] is not None, item[1][4], item[0]))
+        expected.staged.append(newest)
+        for record, values in same_key:
+            if values[4] is not None and values[4] == newest[4] and values != newest:
+                expected.rules["changed: tie"] += 1
+                expected.rejected[record] = "changed: tie"
+            else:
+                expected.deduplicated += record != last
     return expected
+
+
+def rounded(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    amount = values[2] if values[2] is None else values[2].quantize(Decimal("0.01"))
+    return (*values[:2], amount, *values[3:])
 
 
 def judged(row: Row | None) -> tuple[str | None, tuple[Any, ...]]:
@@ -207,10 +216,7 @@ def same(prepared: PreparedFile, expected: Expected) -> None:
     staged = [(*row[:4], row[4] and row[4].astimezone(dt.UTC)) for row in staged]
     wanted = [(*row[:4], row[4] and row[4].astimezone(dt.UTC)) for row in expected.staged]
     assert dict(told) == expected.rejected
-    assert sorted(staged, key=repr) == sorted(
-        ((row[0], row[1], row[2] if row[2] is None else row[2].quantize(Decimal("0.01")), *row[3:]) for row in wanted),
-        key=repr,
-    )
+    assert sorted(staged, key=repr) == sorted(wanted, key=repr)
     assert prepared.rejects_by_rule == dict(expected.rules)
     assert counted == (expected.read, sum(expected.rules.values()), expected.deduplicated, len(expected.staged))
 

@@ -116,3 +116,19 @@ def test_mended_rows_stand_for_the_rejected_ones(store, dataset, make_contract, 
         assert (outcome.status, outcome.rows_inserted) == ("succeeded", 1)
         assert replay.rejected_files(connection, dataset) == []
     assert rows(f"SELECT id, amount FROM staging.{dataset} ORDER BY id") == [("a", 1), ("b", 9)]
+
+
+def test_a_row_that_lost_a_tie_is_not_replayed(store, dataset, make_contract, empty_database, rows):
+    fields = [*NARROW, {"name": "changed", "logicalType": "timestamp", "physicalType": "timestamptz"}]
+    contract = make_contract(fields, name=dataset, order_by="changed")
+    put(store, dataset, "a.csv", b"id,amount,changed\na,1,2026-01-01T00:00:00Z\na,2,2026-01-01T00:00:00Z\n")
+    [first] = take_in(store, contract, empty_database)
+    assert (first.rows_read, first.rejects_by_rule, first.rows_inserted) == (2, {"changed: tie": 1}, 1)
+    assert rows("SELECT record, line, column_name, rule, raw FROM audit.rejected_rows") == [
+        (1, 2, "changed", "tie", "a,1,2026-01-01T00:00:00Z")
+    ]
+    with core.connected(empty_database) as connection:
+        [entry] = replay.rejected_files(connection, dataset)
+        again = replay.replay_rejected(entry, contract, connection, store)
+        assert (again.status, again.rows_read) == ("succeeded", 0)
+    assert rows(f"SELECT id, amount FROM staging.{dataset}") == [("a", 2)]

@@ -109,11 +109,15 @@ def test_every_type_comes_back_as_it_went_in(tmp_path, make_contract, empty_data
 
 
 def slow(files: list[list[tuple[Any, ...]]]) -> tuple[dict[str, Any], list[tuple[int, ...]]]:
-    """The rules again, a row at a time: rejects, the last of a key by (order, place), never older over newer."""
+    """The rules again, a row at a time: rejects, the last of a key by (order, place), never older over newer.
+
+    A row that is as new as the one that counts, and says something else, is rejected.
+    """
     table: dict[str, Any] = {}
     counts = []
     for file in files:
         best: dict[str, Any] = {}
+        rows: list[tuple[str, Any]] = []
         rejected = 0
         for key, day, count, changed in file:
             if not key or day == "2026-02-30" or count in ("x", "1.5"):
@@ -122,6 +126,8 @@ def slow(files: list[list[tuple[Any, ...]]]) -> tuple[dict[str, Any], list[tuple
             row = (day or None, int(float(count)) if count else None, changed or None)
             if key not in best or (changed or "") >= (best[key][2] or ""):
                 best[key] = row
+            rows.append((key, row))
+        rejected += sum(row != best[key] and row[2] is not None and row[2] == best[key][2] for key, row in rows)
         inserted = updated = unchanged = 0
         for key, row in best.items():
             old = table.get(key)
