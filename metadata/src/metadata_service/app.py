@@ -15,7 +15,7 @@ from sqlalchemy.orm import sessionmaker
 from metadata_service.metrics import Metrics
 from metadata_service.middleware import RequestContextMiddleware
 from metadata_service.problems import install_handlers
-from metadata_service.routers import analytics, datasets, events, pages, product_pages, products, runs, system
+from metadata_service.routers import analytics, datasets, events, lineage, pages, product_pages, products, runs, system
 from metadata_service.settings import ServiceSettings
 
 DESCRIPTION = "Catalog, lineage, runs and quality of the data platform. Writes need the API key as a bearer token."
@@ -41,7 +41,7 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     app.state.sessions = sessionmaker(engine, expire_on_commit=False)
     app.state.metrics = Metrics()
     install_handlers(app)
-    for module in (system, events, datasets, runs, products, analytics, pages, product_pages):
+    for module in (system, events, datasets, lineage, runs, products, analytics, pages, product_pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     if settings.cors_origins:

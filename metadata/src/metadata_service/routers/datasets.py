@@ -1,20 +1,19 @@
-"""Datasets, their lineage, quality and runs."""
+"""Datasets, their quality and runs."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 
 from metadata_service.dependencies import DbSession, PageOf, writer
 from metadata_service.repositories.datasets import DatasetFilter
 from metadata_service.schemas.catalog import DatasetDetail, DatasetIn, DatasetOut, DatasetUpdate
 from metadata_service.schemas.common import Page
-from metadata_service.schemas.lineage import DatasetLineage, LineageGraph
 from metadata_service.schemas.quality import DatasetQuality
 from metadata_service.schemas.runs import DatasetRunOut
-from metadata_service.services import catalog, lineage, runs
+from metadata_service.services import catalog, runs
 
 router = APIRouter(tags=["datasets"])
 
@@ -51,17 +50,6 @@ def delete_dataset(session: DbSession, dataset_id: UUID) -> None:
     catalog.delete_dataset(session, dataset_id)
 
 
-@router.get("/datasets/{dataset_id}/lineage")
-def get_lineage(
-    session: DbSession,
-    dataset_id: UUID,
-    direction: Literal["both", "upstream", "downstream"] = "both",
-    depth: Annotated[int, Query(ge=0, le=100, description="Hops from dataset to dataset.")] = 20,
-) -> DatasetLineage:
-    """Return the graph around a dataset."""
-    return lineage.around_dataset(session, dataset_id, direction, depth)
-
-
 @router.get("/datasets/{dataset_id}/quality")
 def get_quality(session: DbSession, dataset_id: UUID, paging: PageOf) -> DatasetQuality:
     """Return the newest result of each check, and a page of all results."""
@@ -72,9 +60,3 @@ def get_quality(session: DbSession, dataset_id: UUID, paging: PageOf) -> Dataset
 def list_runs_of_dataset(session: DbSession, dataset_id: UUID, paging: PageOf) -> Page[DatasetRunOut]:
     """List the runs that read or wrote a dataset, newest first."""
     return runs.list_runs_of_dataset(session, dataset_id, paging.limit, paging.offset)
-
-
-@router.get("/graph", tags=["lineage"])
-def get_graph(session: DbSession, limit: Annotated[int, Query(ge=1, le=5000)] = 2000) -> LineageGraph:
-    """Return the whole graph, at most `limit` edges of it."""
-    return lineage.everything(session, limit)

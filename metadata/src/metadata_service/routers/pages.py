@@ -20,6 +20,7 @@ from metadata_service.repositories.runs import RunFilter
 from metadata_service.schemas.common import RunState
 from metadata_service.schemas.lineage import ColumnLineageEdge, DatasetLineage
 from metadata_service.services import catalog, lineage, runs
+from metadata_service.services.lineage import Reach
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -47,7 +48,7 @@ def catalog_page(
 def dataset_page(request: Request, session: DbSession, dataset_id: UUID) -> HTMLResponse:
     """A dataset: columns, lineage, quality, runs, facets."""
     dataset = catalog.describe_dataset(session, dataset_id)
-    around = lineage.around_dataset(session, dataset_id, "upstream", 1)
+    around = DatasetLineage(**lineage.around_dataset(session, dataset_id, Reach("upstream", 1, 1000)))
     return _render(
         request,
         "dataset.html",

@@ -21,20 +21,21 @@ INHERITED_TAGS = frozenset({"pii", "sensitive", "confidential", "restricted"})
 
 def inherited_tags(session: Session, dataset: Dataset) -> dict[str, list[str]]:
     """Return for each column of a dataset the tags of the columns its values come from, without those of its own."""
-    sources = _sources(session, dataset.id)
+    own_id = str(dataset.id)
+    sources = _sources(session, own_id)
     origins = {source for found in sources.values() for source in found}
     tags: dict[ColumnKey, list[str]] = {
-        (origin.id, column["name"]): column["tags"]
-        for origin in datasets.get_many(session, {dataset_id for dataset_id, _ in origins})
+        (str(origin.id), column["name"]): column["tags"]
+        for origin in datasets.get_many(session, {UUID(dataset_id) for dataset_id, _ in origins})
         for column in origin.fields
     }
-    return {column["name"]: _inherited(column, sources, tags, dataset.id) for column in dataset.fields}
+    return {column["name"]: _inherited(column, sources, tags, own_id) for column in dataset.fields}
 
 
-def _sources(session: Session, dataset_id: UUID) -> dict[ColumnKey, set[ColumnKey]]:
+def _sources(session: Session, dataset_id: str) -> dict[ColumnKey, set[ColumnKey]]:
     """Return the direct sources of every column up from a dataset, one query a level; a cycle ends where it closes."""
     sources: dict[ColumnKey, set[ColumnKey]] = defaultdict(set)
-    seen: set[UUID] = set()
+    seen: set[str] = set()
     frontier = {dataset_id}
     while frontier:
         seen |= frontier
@@ -49,7 +50,7 @@ def _inherited(
     column: dict[str, Any],
     sources: dict[ColumnKey, set[ColumnKey]],
     tags: dict[ColumnKey, list[str]],
-    dataset_id: UUID,
+    dataset_id: str,
 ) -> list[str]:
     own = {tag.lower() for tag in column["tags"]}
     found: dict[str, str] = {}

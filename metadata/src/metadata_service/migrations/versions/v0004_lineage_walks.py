@@ -15,7 +15,7 @@ branch_labels = None
 depends_on = None
 
 # What Marquez's API lets people say of these; that they exist, the datasets and jobs say.
-NAMED = {
+NAMED: dict[str, tuple[str, ...]] = {
     "namespace": ("owner", "description"),
     "source": ("type", "connection_url", "description"),
     "tag": ("description",),
@@ -268,11 +268,11 @@ def upgrade() -> None:
         "SELECT e.job_id, j.designed_at, e.direction, e.dataset_id FROM job_dataset e JOIN job j ON j.id = e.job_id "
         "WHERE e.origin = 'design' AND j.designed_at IS NOT NULL"
     )
-    for table, columns in NAMED.items():
+    for table, texts in NAMED.items():
         op.create_table(
             table,
             sa.Column("name", sa.Text(), nullable=False),
-            *(sa.Column(column, sa.Text()) for column in columns),
+            *(sa.Column(column, sa.Text()) for column in texts),
             sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
             sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
             sa.PrimaryKeyConstraint("name"),

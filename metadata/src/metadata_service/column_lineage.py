@@ -1,0 +1,22 @@
+"""Reading OpenLineage's columnLineage facet: https://openlineage.io/docs/spec/facets/dataset-facets/column_lineage_facet/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from metadata_service.openlineage import MAX_NAME_BYTES
+
+
+def column_sources(facet: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str], dict[str, Any]]]:
+    """Yield (column, (namespace, name) of the source, input field) of a facet; what can't be used is passed over."""
+    fields = facet.get("fields")
+    for field, value in fields.items() if isinstance(fields, dict) else ():
+        inputs = value.get("inputFields") if isinstance(value, dict) else None
+        for item in inputs if isinstance(inputs, list) else ():
+            if isinstance(item, dict) and all(map(_usable, (field, *map(item.get, ("namespace", "name", "field"))))):
+                yield field, (item["namespace"], item["name"]), item
+
+
+def _usable(name: object) -> bool:
+    return isinstance(name, str) and 0 < len(name.encode(errors="replace")) <= MAX_NAME_BYTES

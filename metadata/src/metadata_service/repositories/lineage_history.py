@@ -1,0 +1,127 @@
+"""The graph as it was at a time: the edges of the runs that had ended by then, and of the design that stood then.
+
+What counts of a job is what counts now (`repositories.jobs`): for each direction its newest completed run that has any
+datasets there, without one its newest run; and its newest JobEvent. Names are joined as they are now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from metadata_service.repositories.lineage import Way
+
+_RUNS_AT = """
+    SELECT r.id FROM run r
+     WHERE r.job_id = j.id AND {condition}
+       AND EXISTS (SELECT FROM run_dataset x WHERE x.run_id = r.id AND x.direction = s.direction)
+     ORDER BY r.updated_at DESC, r.id DESC LIMIT 1
+"""
+_ENDED = "r.state = 'COMPLETED' AND coalesce(r.ended_at, r.state_at, r.created_at) <= :at"
+_BEGUN = "coalesce(r.started_at, r.created_at) <= :at"
+_JOB_EDGES = text(
+    f"""
+    WITH chosen AS (
+        SELECT j.id AS job_id, s.direction,
+               coalesce(({_RUNS_AT.format(condition=_ENDED)}), ({_RUNS_AT.format(condition=_BEGUN)})) AS run_id
+          FROM unnest(CAST(:jobs AS uuid[])) AS j (id)
+         CROSS JOIN (VALUES ('input'), ('output')) AS s (direction)
+    ), edges AS (
+        SELECT c.job_id, c.direction, d.dataset_id, c.run_id
+          FROM chosen c JOIN run_dataset d ON d.run_id = c.run_id AND d.direction = c.direction
+         UNION ALL
+        SELECT g.job_id, g.direction, g.dataset_id, NULL
+          FROM unnest(CAST(:jobs AS uuid[])) AS j (id)
+          JOIN job_design g ON g.job_id = j.id
+         WHERE g.designed_at = (SELECT max(n.designed_at) FROM job_design n
+                                 WHERE n.job_id = j.id AND n.designed_at <= :at)
+    )
+    SELECT e.job_id::text, e.direction, coalesce(d.canonical_id, d.id)::text, e.run_id, d.id::text
+      FROM edges e JOIN dataset d ON d.id = e.dataset_id
+    """
+)
+_JOBS_NEAR = text(
+    """
+    WITH names AS (
+        SELECT unnest(CAST(:datasets AS uuid[])) AS id
+         UNION ALL
+        SELECT d.id FROM unnest(CAST(:datasets AS uuid[])) AS n (id) JOIN dataset d ON d.canonical_id = n.id
+    )
+    SELECT r.job_id::text FROM names n JOIN run_dataset x ON x.dataset_id = n.id AND x.direction = :direction
+      JOIN run r ON r.id = x.run_id WHERE r.job_id IS NOT NULL AND r.created_at <= :at
+     UNION
+    SELECT g.job_id::text FROM names n JOIN job_design g ON g.dataset_id = n.id AND g.direction = :direction
+     WHERE g.designed_at <= :at
+    """
+)
+_DIRECT = text(
+    """
+    SELECT DISTINCT coalesce(s.canonical_id, s.id)::text, c.input_field, coalesce(t.canonical_id, t.id)::text, c.field,
+           NULL, c.type, c.subtype, c.description
+      FROM unnest(CAST(:datasets AS uuid[])) AS n (id)
+      JOIN dataset o ON o.id = n.id OR o.canonical_id = n.id
+      JOIN column_edge c ON c.job_id IS NULL AND
+           CASE WHEN :upstream THEN c.dataset_id ELSE c.input_dataset_id END = o.id
+      JOIN dataset s ON s.id = c.input_dataset_id
+      JOIN dataset t ON t.id = c.dataset_id
+      JOIN facet f ON f.owner_type = 'static' AND f.owner_id = c.dataset_id::text AND f.name = 'columnLineage'
+     WHERE f.event_time <= :at
+    """
+)
+
+
+@dataclass(frozen=True)
+class EdgeThen:
+    """An edge of a job at a time; `run_id` of the run that told it (None: a JobEvent), `told` the dataset's own id."""
+
+    job: str
+    direction: str
+    dataset: str
+    run_id: str | None
+    told: str
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Source and target."""
+        return (self.dataset, self.job) if self.direction == "input" else (self.job, self.dataset)
+
+
+def edges_of_jobs(session: Session, jobs: Iterable[str], at: datetime) -> list[EdgeThen]:
+    """Return all edges that jobs had at a time."""
+    return [EdgeThen(*row) for row in session.execute(_JOB_EDGES, {"jobs": list(jobs), "at": at})]
+
+
+def jobs_near(session: Session, datasets: Iterable[str], way: Way, at: datetime) -> list[str]:
+    """Return the jobs that ever wrote (upstream) or read (downstream) datasets until a time."""
+    given = {"datasets": list(datasets), "direction": "output" if way == "upstream" else "input", "at": at}
+    return list(session.scalars(_JOBS_NEAR, given))
+
+
+def direct_edges(session: Session, datasets: Iterable[str], way: Way, at: datetime) -> list[tuple[Any, ...]]:
+    """Return the column edges without a job into datasets (upstream) or out of them, told by a time.
+
+    Each as `repositories.lineage.column_edges` has it. Only what DatasetEvents say now is known, and since when.
+    """
+    given = {"datasets": list(datasets), "upstream": way == "upstream", "at": at}
+    return [tuple(row) for row in session.execute(_DIRECT, given)]
+
+
+_COLUMN_LINEAGE = text(
+    """
+    SELECT o.dataset, f.value
+      FROM unnest(CAST(:owners AS text[]), CAST(:datasets AS text[])) AS o (owner, dataset)
+      JOIN facet f ON f.owner_type = 'output' AND f.owner_id = o.owner AND f.name = 'columnLineage'
+    """
+)
+
+
+def column_lineage(session: Session, owners: Iterable[tuple[str, str]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return (key, columnLineage facet) of outputs, given as (owner of their facets, key)."""
+    pairs = list(owners)
+    given = {"owners": [owner for owner, _ in pairs], "datasets": [key for _, key in pairs]}
+    return [(key, value) for key, value in session.execute(_COLUMN_LINEAGE, given) if not value.get("_deleted")]
