@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from metadata_service.metrics import Metrics
 from metadata_service.middleware import RequestContextMiddleware
 from metadata_service.problems import install_handlers
 from metadata_service.routers import analytics, datasets, events, lineage, pages, product_pages, products, runs, system
+from metadata_service.services.intake import Intake
+from metadata_service.services.projector import Projector
 from metadata_service.settings import ServiceSettings
 
 DESCRIPTION = "Catalog, lineage, runs and quality of the data platform. Writes need the API key as a bearer token."
@@ -24,9 +27,18 @@ DESCRIPTION = "Catalog, lineage, runs and quality of the data platform. Writes n
 def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     """Return the application on a database that is migrated already."""
 
+    sessions = sessionmaker(engine, expire_on_commit=False)
+    metrics = Metrics()
+    projector = Projector(sessions, metrics)
+    intake = Intake(settings.libpq_url, settings.intake_connections, projector.note_stored)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await intake.start()
+        projector.start()
         yield
+        await intake.stop()
+        await asyncio.to_thread(projector.stop)
         engine.dispose()
 
     app = FastAPI(
@@ -38,8 +50,10 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.sessions = sessionmaker(engine, expire_on_commit=False)
-    app.state.metrics = Metrics()
+    app.state.sessions = sessions
+    app.state.metrics = metrics
+    app.state.intake = intake
+    app.state.projector = projector
     install_handlers(app)
     for module in (system, events, datasets, lineage, runs, products, analytics, pages, product_pages):
         app.include_router(module.router)
@@ -48,5 +62,5 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
         )
-    app.add_middleware(RequestContextMiddleware, metrics=app.state.metrics)
+    app.add_middleware(RequestContextMiddleware, metrics=metrics)
     return app
