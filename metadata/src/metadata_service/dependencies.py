@@ -1,20 +1,19 @@
-"""What routes ask for: the transaction's session, paging, the key of writers, a JSON body."""
+"""What routes ask for: the transaction's session, paging, the key of writers, a body."""
 
 from __future__ import annotations
 
 import hmac
-import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session, sessionmaker
 
 from metadata_service.metrics import Metrics
-from metadata_service.problems import FieldError, ProblemError, UnprocessableError
+from metadata_service.problems import ProblemError
 from metadata_service.settings import ServiceSettings
 
 _bearer = HTTPBearer(auto_error=False, description="The service's API key.")
@@ -38,10 +37,17 @@ def get_metrics(request: Request) -> Metrics:
     return metrics
 
 
-def get_session(sessions: Annotated[sessionmaker[Session], Depends(get_sessions)]) -> Iterator[Session]:
-    """Give the session of one transaction, committed when the route returns and before its answer is sent."""
-    with sessions.begin() as session:
+def get_session(
+    request: Request, sessions: Annotated[sessionmaker[Session], Depends(get_sessions)]
+) -> Iterator[Session]:
+    """Give the session of one transaction, committed when the route returns and before its answer is sent.
+
+    It sees what was acknowledged before: events that are stored but not yet projected are waited for.
+    """
+    with sessions() as session:
+        request.app.state.projector.wait(session)
         yield session
+        session.commit()
 
 
 def require_key(
@@ -53,6 +59,17 @@ def require_key(
     if given is None or not hmac.compare_digest(given.credentials.encode(), key.encode()):
         detail = "This needs the header Authorization: Bearer <API key>." if given is None else "The API key is wrong."
         raise ProblemError(401, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def check_writer(request: Request) -> None:
+    """Refuse a request without the API key, on a route that takes the bare request.
+
+    Raises:
+        ProblemError: 401.
+    """
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    given = HTTPAuthorizationCredentials(scheme=scheme, credentials=credentials) if scheme.lower() == "bearer" else None
+    require_key(request.app.state.settings, given)
 
 
 @dataclass(frozen=True)
@@ -71,9 +88,13 @@ def get_paging(
     return Paging(limit, offset)
 
 
-async def read_json(request: Request, settings: Annotated[ServiceSettings, Depends(get_settings)]) -> Any:
-    """Return the JSON of a body, unpacked if it is gzipped."""
-    limit = settings.max_body_bytes
+async def read_body(request: Request) -> bytes:
+    """Return the body of a request, unpacked if it is gzipped.
+
+    Raises:
+        ProblemError: it is larger than the settings allow (413), or no gzip though its header says so (400).
+    """
+    limit = request.app.state.settings.max_body_bytes
     body = bytearray()
     unpack = zlib.decompressobj(wbits=31) if request.headers.get("content-encoding") == "gzip" else None
     try:
@@ -81,22 +102,14 @@ async def read_json(request: Request, settings: Annotated[ServiceSettings, Depen
             body += unpack.decompress(chunk, limit + 1 - len(body)) if unpack else chunk
             if len(body) > limit:
                 raise ProblemError(413, f"The body is larger than {limit} bytes.")
-        return json.loads(body)
     except zlib.error:
         raise ProblemError(400, "The body is not gzip, though Content-Encoding says so.") from None
-    except UnicodeDecodeError:
-        raise ProblemError(400, "The body is not UTF-8.") from None
-    except json.JSONDecodeError as error:
-        message = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise UnprocessableError("The body is not JSON.", [FieldError("", message)]) from None
-    except RecursionError:
-        raise ProblemError(400, "The body is nested too deeply.") from None
+    return bytes(body)
 
 
 DbSession = Annotated[Session, Depends(get_session, scope="function")]
 Sessions = Annotated[sessionmaker[Session], Depends(get_sessions)]
 PageOf = Annotated[Paging, Depends(get_paging)]
 Settings = Annotated[ServiceSettings, Depends(get_settings)]
-JsonBody = Annotated[Any, Depends(read_json)]
 ServiceMetrics = Annotated[Metrics, Depends(get_metrics)]
 writer = Depends(require_key)

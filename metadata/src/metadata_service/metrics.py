@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 
 
 class Metrics:
@@ -31,3 +31,40 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.projected = Counter(
+            "metadata_events_projected_total",
+            "Stored events that the graph was brought up to date with.",
+            registry=self.registry,
+        )
+        self.unprojectable = Counter(
+            "metadata_events_unprojectable_total",
+            "Stored events that could not be projected; table event_failure says why.",
+            registry=self.registry,
+        )
+        self.backlog = Gauge(
+            "metadata_events_backlog", "Stored events that are not yet projected.", registry=self.registry
+        )
+        self.failed = Gauge(
+            "metadata_events_failed", "Stored events that are put aside as unprojectable.", registry=self.registry
+        )
+        self.lag = Gauge(
+            "metadata_projection_lag_seconds",
+            "Age of the oldest stored event that is not yet projected.",
+            registry=self.registry,
+        )
+
+        self._outcomes = {name: self.events.labels(name) for name in ("stored", "duplicate", "rejected")}
+        self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def count_event(self, outcome: str) -> None:
+        """Count an event that was `stored`, a `duplicate` or `rejected`."""
+        self._outcomes[outcome].inc()
+
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered."""
+        known = self._routes.get((method, route, status))
+        if known is None:  # looking metrics up by their labels takes longer than counting
+            known = self.requests.labels(method, route, status), self.seconds.labels(method, route)
+            self._routes[(method, route, status)] = known
+        known[0].inc()
+        known[1].observe(seconds)

@@ -13,7 +13,8 @@ from metadata_service.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_QUIET = {"/health", "/metrics"}
+# Answered so often, when all is well, that the log is better off without them.
+_QUIET = {"/health", "/metrics", "/api/v1/lineage", "/api/v1/lineage/batch", "/openlineage/events"}
 
 
 class RequestContextMiddleware:
@@ -28,8 +29,8 @@ class RequestContextMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else uuid4().hex
         scope["request_id"] = request_id
         started = time.perf_counter()
         status = 500
@@ -41,17 +42,16 @@ class RequestContextMiddleware:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self.app(scope, receive, send_with_id)
-            finally:
-                seconds = time.perf_counter() - started
-                self._record(scope, status, seconds)
+        tokens = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            self._record(scope, status, time.perf_counter() - started)
+            structlog.contextvars.reset_contextvars(**tokens)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in ("GET", "POST", "PUT", "PATCH", "DELETE") else "other"
-        self.metrics.requests.labels(method, route, status).inc()
-        self.metrics.seconds.labels(method, route).observe(seconds)
-        emit = log.debug if scope["path"] in _QUIET and status < 400 else log.info
-        emit("request", method=method, path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1))
+        self.metrics.count_request(method, route, status, seconds)
+        if scope["path"] not in _QUIET or status >= 400:
+            log.info("request", method=method, path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1))

@@ -1,52 +1,40 @@
 """OpenLineage events as they come in: validated where the service relies on them, kept whole everywhere else.
 
 Follows https://openlineage.io/spec/2-0-2/OpenLineage.json with the leniency that producers in the wild need:
-`schemaURL` may be missing, a run id need not be a UUID, a time without zone is UTC, `inputs` and `outputs` may be null.
+`schemaURL` may be missing, a run id need not be a UUID nor a producer a URI, a time without zone is UTC and may be a
+date, `inputs`, `outputs` and facets may be null, a facet need not name its producer and schema. It is stricter where
+the service must be: names are neither blank nor longer than `MAX_NAME_BYTES`, times lie in the years 1 to 9999.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+import msgspec
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
-from metadata_service.problems import FieldError, UnprocessableError
+from metadata_service.problems import FieldError, ProblemError, UnprocessableError
 
 MAX_NAME_BYTES = 1000  # two of them must fit a B-tree entry of Postgres (2704 bytes)
 MAX_RUN_ID_BYTES = 200
+OUT_OF_RANGE = "lies outside the years 1 to 9999"
 
 FacetMap = dict[str, dict[str, Any]]
+EventKind = Literal["run", "job", "dataset"]
 
 
-def _fits(limit: int) -> AfterValidator:
-    def check(value: str) -> str:
-        if not value.strip():
-            raise ValueError("is empty")
-        if len(value.encode()) > limit:
-            raise ValueError(f"is longer than {limit} bytes")
-        return value
-
-    return AfterValidator(check)
-
-
-def _with_zone(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            parsed = datetime.fromisoformat(value)
-        except ValueError:
-            return value  # pydantic's own message says what is wrong
-        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-    if isinstance(value, int | float):
-        raise ValueError("is a number: use an ISO 8601 date and time")
-    return value
-
-
-def _none_as_empty(empty: type[list[Any]] | type[dict[str, Any]]) -> BeforeValidator:
-    return BeforeValidator(lambda value: empty() if value is None else value)
+def _fault_of_name(value: str, limit: int) -> str | None:
+    if not value or value.isspace():
+        return "is empty"
+    if len(value) * 4 > limit and len(value.encode()) > limit:
+        return f"is longer than {limit} bytes"
+    return None
 
 
 def _drop_null_facets(value: object) -> object:
@@ -55,99 +43,162 @@ def _drop_null_facets(value: object) -> object:
     return {} if value is None else value
 
 
+def _fits(limit: int) -> AfterValidator:
+    def check(value: str) -> str:
+        fault = _fault_of_name(value, limit)
+        if fault:
+            raise ValueError(fault)
+        return value
+
+    return AfterValidator(check)
+
+
+def parse_time(value: str) -> datetime:
+    """Return an ISO 8601 date and time in UTC, which it is without a zone; finer than microseconds is cut off.
+
+    Raises:
+        ValueError: it is none, or lies outside the years 1 to 9999.
+    """
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        # RFC 3339 has lower-case letters and leap seconds, which Python has not.
+        parsed = datetime.fromisoformat(re.sub(r":60(\.\d+)?(?=Z|[+-]|$)", ":59.999999", value.upper()))
+    if parsed.tzinfo is UTC:
+        return parsed
+    try:
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(OUT_OF_RANGE) from None
+
+
+def _read_time(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return parse_time(value)
+        except ValueError as error:
+            if str(error) == OUT_OF_RANGE:
+                raise
+            return value  # pydantic's own message says what is wrong
+    if isinstance(value, int | float):
+        raise ValueError("is a number: use an ISO 8601 date and time")
+    return value
+
+
 Name = Annotated[str, _fits(MAX_NAME_BYTES)]
 RunId = Annotated[str, _fits(MAX_RUN_ID_BYTES)]
-Time = Annotated[AwareDatetime, BeforeValidator(_with_zone)]
+Time = Annotated[AwareDatetime, BeforeValidator(_read_time)]
 Facets = Annotated[FacetMap, BeforeValidator(_drop_null_facets), Field(default_factory=dict)]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="allow", populate_by_name=True, strict=False)
+GivenFacets = dict[str, dict[str, Any] | None] | None
 
 
-class EventDataset(_Part):
+class EventDataset(msgspec.Struct, rename="camel"):
     """A dataset of an event; `input_facets` and `output_facets` belong to this run only."""
 
-    namespace: Name
-    name: Name
-    facets: Facets
-    input_facets: Annotated[Facets, Field(alias="inputFacets")]
-    output_facets: Annotated[Facets, Field(alias="outputFacets")]
+    namespace: str
+    name: str
+    facets: GivenFacets = None
+    input_facets: GivenFacets = None
+    output_facets: GivenFacets = None
 
 
-class EventJob(_Part):
+class EventJob(msgspec.Struct):
     """The job of an event."""
 
-    namespace: Name
-    name: Name
-    facets: Facets
+    namespace: str
+    name: str
+    facets: GivenFacets = None
 
 
-class EventRun(_Part):
+class EventRun(msgspec.Struct, rename="camel"):
     """The run of an event."""
 
-    run_id: Annotated[RunId, Field(alias="runId")]
-    facets: Facets
+    run_id: str
+    facets: GivenFacets = None
 
 
-class _Event(_Part):
-    event_time: Annotated[Time, Field(alias="eventTime")]
-    producer: Annotated[str, Field(min_length=1)]
+Datasets = list[EventDataset] | None
 
 
-Datasets = Annotated[list[EventDataset], _none_as_empty(list), Field(default_factory=list)]
-
-
-class RunEvent(_Event):
+class RunEvent(msgspec.Struct, rename="camel"):
     """A change of a run's state, or more metadata of it."""
 
-    event_type: Annotated[
-        Literal["START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"] | None, Field(alias="eventType")
-    ] = None
+    kind: ClassVar[EventKind] = "run"
+
+    event_time: str
+    producer: Annotated[str, msgspec.Meta(min_length=1)]
     run: EventRun
     job: EventJob
-    inputs: Datasets
-    outputs: Datasets
+    event_type: Literal["START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"] | None = None
+    inputs: Datasets = None
+    outputs: Datasets = None
 
 
-class JobEvent(_Event):
+class JobEvent(msgspec.Struct, rename="camel"):
     """Design-time metadata of a job."""
 
+    kind: ClassVar[EventKind] = "job"
+
+    event_time: str
+    producer: Annotated[str, msgspec.Meta(min_length=1)]
     job: EventJob
-    inputs: Datasets
-    outputs: Datasets
+    inputs: Datasets = None
+    outputs: Datasets = None
 
 
-class DatasetEvent(_Event):
+class DatasetEvent(msgspec.Struct, rename="camel"):
     """Design-time metadata of a dataset."""
 
+    kind: ClassVar[EventKind] = "dataset"
+
+    event_time: str
+    producer: Annotated[str, msgspec.Meta(min_length=1)]
     dataset: EventDataset
 
 
 AnyEvent = RunEvent | JobEvent | DatasetEvent
 
 
-@dataclass(frozen=True)
-class ParsedEvent:
-    """An event, its JSON as it is stored, and the SHA-256 of its canonical form."""
+@dataclass(frozen=True, slots=True)
+class ReadEvent:
+    """A valid event, its time, its JSON as it is stored, and the SHA-256 of its canonical form."""
 
     event: AnyEvent
-    payload: dict[str, Any]
+    at: datetime
+    payload: bytes
     digest: bytes
 
-    @property
-    def kind(self) -> Literal["run", "job", "dataset"]:
-        """Which of the three event types it is."""
-        if isinstance(self.event, RunEvent):
-            return "run"
-        return "job" if isinstance(self.event, JobEvent) else "dataset"
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
-def parse_event(payload: object) -> ParsedEvent:
+def read_event(raw: bytes | memoryview) -> ReadEvent:
     """Validate one event.
 
     Raises:
-        UnprocessableError: it is no event; the error names every field at fault.
+        UnprocessableError: it is no event; the error names the fields at fault.
+        ProblemError: it can't be read at all.
+    """
+    raw = bytes(raw)
+    try:
+        payload = _decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        payload, raw = _mend(raw)
+    except RecursionError:
+        raise ProblemError(400, "The body is nested too deeply.") from None
+    if b"\\u0000" in raw:
+        payload, raw = _mend(raw)
+    event, at = check_event(payload)
+    return ReadEvent(event, at, raw, hashlib.sha256(_encode(payload)).digest())
+
+
+def check_event(payload: object) -> tuple[AnyEvent, datetime]:
+    """Return the event that a JSON value is, and its time.
+
+    Raises:
+        UnprocessableError: it is no event; the error names the fields at fault.
     """
     if not isinstance(payload, dict):
         raise UnprocessableError("An OpenLineage event is a JSON object.", [FieldError("", "is not an object")])
@@ -163,24 +214,112 @@ def parse_event(payload: object) -> ParsedEvent:
             "An OpenLineage event has a run and a job, a job, or a dataset.",
             [FieldError(name, "is missing") for name in ("run", "job")],
         )
-    payload, canonical = _storable(payload)
     try:
-        event = model.model_validate(payload)
-    except ValidationError as error:
-        raise UnprocessableError.from_validation("The event is not valid OpenLineage.", error) from None
-    return ParsedEvent(event, payload, hashlib.sha256(canonical).digest())
+        event = msgspec.convert(payload, model)
+        faults = list(_faults_of_names(event))
+        at = parse_time(event.event_time)
+    except (msgspec.ValidationError, ValueError):
+        raise UnprocessableError("The event is not valid OpenLineage.", list(_faults(payload, model))) from None
+    if faults:
+        raise UnprocessableError("The event is not valid OpenLineage.", faults)
+    return event, at
 
 
-def _storable(payload: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Return the payload with what Postgres can't store (NUL, lone surrogates) replaced, and its canonical JSON."""
+def given(facets: GivenFacets) -> FacetMap:
+    """Return the facets that are not null."""
+    return {name: facet for name, facet in facets.items() if facet is not None} if facets else {}
+
+
+def _faults_of_names(event: AnyEvent) -> Iterator[FieldError]:
+    named: list[tuple[str, EventJob | EventDataset]] = []
+    if isinstance(event, DatasetEvent):
+        named.append(("dataset", event.dataset))
+    else:
+        named.append(("job", event.job))
+        named += [(f"inputs.{number}", item) for number, item in enumerate(event.inputs or ())]
+        named += [(f"outputs.{number}", item) for number, item in enumerate(event.outputs or ())]
+    if isinstance(event, RunEvent):
+        fault = _fault_of_name(event.run.run_id, MAX_RUN_ID_BYTES)
+        if fault:
+            yield FieldError("run.runId", fault)
+    for place, item in named:
+        for key in ("namespace", "name"):
+            fault = _fault_of_name(getattr(item, key), MAX_NAME_BYTES)
+            if fault:
+                yield FieldError(f"{place}.{key}", fault)
+
+
+def _faults(payload: dict[str, Any], model: type[AnyEvent]) -> Iterator[FieldError]:
+    """Yield the first fault of each of an event's fields, and of each of its datasets."""
+    for field in msgspec.structs.fields(model):
+        name = field.encode_name
+        if name not in payload:
+            if field.required:
+                yield FieldError(name, "is missing")
+        elif name in ("inputs", "outputs") and isinstance(payload[name], list):
+            for number, item in enumerate(payload[name]):
+                yield from _fault(f"{name}.{number}", item, EventDataset)
+        else:
+            yield from _fault(name, payload[name], field.type)
+    if isinstance(payload.get("eventTime"), str):
+        try:
+            parse_time(payload["eventTime"])
+        except ValueError as error:
+            fault = OUT_OF_RANGE if str(error) == OUT_OF_RANGE else "is no ISO 8601 date and time"
+            yield FieldError("eventTime", fault)
+
+
+def _fault(place: str, value: object, type_: Any) -> Iterator[FieldError]:
     try:
-        canonical = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        msgspec.convert(value, type_)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        missing = re.fullmatch(r"Object missing required field `(.*)`", message)
+        keys = re.findall(r"\.(\w+)|\[(\d+)\]", path)
+        inner = [name or number for name, number in keys] + ([missing[1]] if missing else [])
+        if "[...]" in path:  # msgspec doesn't tell which key of a mapping
+            inner += [key for key in _wrong_facets(value, inner)]
+        yield FieldError(".".join([place, *inner]), "is missing" if missing else message[:1].lower() + message[1:])
+
+
+def _wrong_facets(value: object, path: list[str]) -> Iterator[str]:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    for name, facet in value.items() if isinstance(value, dict) else ():
+        if facet is not None and not isinstance(facet, dict):
+            yield str(name)
+            return
+
+
+def _mend(raw: bytes) -> tuple[Any, bytes]:
+    """Return a JSON value, and its text as UTF-8, with what Postgres can't store (NUL, lone surrogates) replaced."""
+    payload = _clean(load_json(raw))
+    try:
+        return payload, json.dumps(payload, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     except ValueError:
-        raise UnprocessableError("NaN and Infinity are not JSON.", []) from None
-    if "\\u0000" in canonical or "\\ud" in canonical:
-        payload = _clean(payload)
-        canonical = json.dumps(payload, sort_keys=True, separators=(",", ":"))
-    return payload, canonical.encode()
+        raise UnprocessableError("A number is out of range.", []) from None
+
+
+def load_json(raw: bytes | bytearray) -> Any:
+    """Return the JSON value of a text in UTF-8, UTF-16 or UTF-32.
+
+    Raises:
+        UnprocessableError: it is no JSON; the error says where.
+        ProblemError: it can't be read at all.
+    """
+    try:
+        return json.loads(raw, parse_constant=_no_constant)
+    except UnicodeDecodeError:
+        raise ProblemError(400, "The body is not UTF-8.") from None
+    except json.JSONDecodeError as error:
+        message = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise UnprocessableError("The body is not JSON.", [FieldError("", message)]) from None
+    except RecursionError:
+        raise ProblemError(400, "The body is nested too deeply.") from None
+
+
+def _no_constant(name: str) -> None:
+    raise UnprocessableError(f"{name} is not JSON.", [])
 
 
 def _clean(value: Any) -> Any:

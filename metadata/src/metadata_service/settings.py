@@ -23,12 +23,19 @@ class ServiceSettings(BaseSettings):
     # Seconds to wait at start for a database that is still coming up.
     database_wait_seconds: Annotated[float, Field(gt=0)] = 60.0
     database_pool_size: Annotated[int, Field(ge=1)] = 8
+    # Connections that store events; what arrives while they are busy is stored together.
+    intake_connections: Annotated[int, Field(ge=1, le=16)] = 2
     # Largest body of a request after decompression.
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
 
     # How many data products, and edges registered between them, there may be.
     max_products: Annotated[int, Field(ge=0)] = 10_000
     max_lineage_entries: Annotated[int, Field(ge=0)] = 100_000
+
+    @property
+    def libpq_url(self) -> str:
+        """The database's address as libpq has it."""
+        return self.database_url.get_secret_value().replace("postgresql+psycopg://", "postgresql://", 1)
 
     @field_validator("log_level")
     @classmethod

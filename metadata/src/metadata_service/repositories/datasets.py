@@ -6,15 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.dml import ReturningInsert
 
 from metadata_service.models import Dataset
 from metadata_service.naming import kind_of, layer_of
+from metadata_service.repositories.bulk import Texts, Times, execute
 
 DatasetName = tuple[str, str]  # namespace, name
 
@@ -33,56 +32,67 @@ class DatasetFilter:
     domain: str | None = None
 
 
-def _upsert_statement() -> ReturningInsert[str, str, UUID]:
-    statement = insert(Dataset.__table__)  # type: ignore[arg-type]
-    return statement.on_conflict_do_update(
-        index_elements=[Dataset.namespace, Dataset.name],
-        set_={
-            "created_at": func.least(Dataset.created_at, statement.excluded.created_at),
-            "updated_at": func.greatest(Dataset.updated_at, statement.excluded.updated_at),
-        },
-    ).returning(Dataset.namespace, Dataset.name, Dataset.id)
+@dataclass(slots=True)
+class DatasetSeen:
+    """What events tell of a dataset: when it was named first and last, written last and dropped last."""
+
+    first: datetime
+    last: datetime
+    written: datetime | None = None
+    dropped: datetime | None = None
+
+    def absorb(self, at: datetime, *, written: bool = False, dropped: bool = False) -> None:
+        """Add what one event tells."""
+        self.first, self.last = min(self.first, at), max(self.last, at)
+        if written:
+            self.written = max(self.written or at, at)
+        if dropped:
+            self.dropped = max(self.dropped or at, at)
 
 
-_UPSERT = _upsert_statement()
+# A dataset is deleted when it was dropped after it was written last. One deleted by hand comes back when it is named.
+_MERGE = """
+INSERT INTO dataset AS d
+       (id, namespace, name, layer, type, created_at, updated_at, written_at, dropped_at, deleted_at)
+SELECT gen_random_uuid(), namespace, name, layer, type, first, last, written, dropped,
+       CASE WHEN dropped >= coalesce(written, '-infinity') THEN dropped END
+  FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s) AS n (namespace, name, layer, type, first, last, written, dropped)
+    ON CONFLICT (namespace, name) DO UPDATE
+   SET created_at = least(d.created_at, excluded.created_at),
+       updated_at = greatest(d.updated_at, excluded.updated_at),
+       written_at = greatest(d.written_at, excluded.written_at),
+       dropped_at = greatest(d.dropped_at, excluded.dropped_at),
+       deleted_at = CASE WHEN greatest(d.dropped_at, excluded.dropped_at)
+                              >= coalesce(greatest(d.written_at, excluded.written_at), '-infinity')
+                         THEN greatest(d.dropped_at, excluded.dropped_at) END
+RETURNING namespace, name, id
+"""
+
+
+def merge_datasets(session: Session, seen: Mapping[DatasetName, DatasetSeen]) -> dict[DatasetName, UUID]:
+    """Make sure datasets exist and add what is told of them. Locks their rows, always in the same order."""
+    if not seen:
+        return {}
+    names = sorted(seen)
+    told = [seen[name] for name in names]
+    rows = execute(
+        session,
+        _MERGE,
+        Texts(namespace for namespace, _ in names),
+        Texts(name for _, name in names),
+        Texts(layer_of(*name) for name in names),
+        Texts(kind_of(*name) for name in names),
+        Times(item.first for item in told),
+        Times(item.last for item in told),
+        Times(item.written for item in told),
+        Times(item.dropped for item in told),
+    )
+    return {(namespace, name): id_ for namespace, name, id_ in rows}
 
 
 def upsert_datasets(session: Session, seen: Mapping[DatasetName, datetime]) -> dict[DatasetName, UUID]:
-    """Make sure datasets exist and widen the time they were seen in. Locks their rows, always in the same order."""
-    if not seen:
-        return {}
-    rows = [
-        {
-            "id": uuid4(),
-            "namespace": namespace,
-            "name": name,
-            "layer": layer_of(namespace, name),
-            "type": kind_of(namespace, name),
-            "created_at": at,
-            "updated_at": at,
-        }
-        for (namespace, name), at in sorted(seen.items())
-    ]
-    result = session.connection().execute(_UPSERT, rows)
-    return {(namespace, name): id_ for namespace, name, id_ in result}
-
-
-def claim_alias(session: Session, canonical: UUID, alias: UUID, at: datetime) -> None:
-    """Make `alias` another name of `canonical`, unless a newer event said otherwise."""
-    if canonical == alias:
-        return
-    counter = session.execute(
-        select(Dataset.canonical_since).where(Dataset.id == canonical, Dataset.canonical_id == alias)
-    ).first()
-    if counter and counter.canonical_since and counter.canonical_since > at:
-        return
-    if counter:
-        session.execute(update(Dataset).where(Dataset.id == canonical).values(canonical_id=None, canonical_since=None))
-    session.execute(
-        update(Dataset)
-        .where(Dataset.id == alias, or_(Dataset.canonical_since.is_(None), Dataset.canonical_since <= at))
-        .values(canonical_id=canonical, canonical_since=at)
-    )
+    """Make sure that datasets exist which somebody names by hand, which brings them back if they were dropped."""
+    return merge_datasets(session, {name: DatasetSeen(at, at, written=at) for name, at in seen.items()})
 
 
 def get_dataset(session: Session, dataset_id: UUID) -> Dataset | None:

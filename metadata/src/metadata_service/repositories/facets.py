@@ -7,17 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
-from sqlalchemy import Text, cast, delete, select, tuple_
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from metadata_service.models import Facet
+from metadata_service.repositories.bulk import Jsonbs, Texts, Times, execute
 
-OwnerType = Literal["dataset", "job", "run", "input", "output"]
+OwnerType = Literal["dataset", "job", "run", "input", "output", "static"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FacetOwner:
     """What a facet describes."""
 
@@ -25,30 +26,45 @@ class FacetOwner:
     id: str
 
 
-def _save_statement() -> Insert:
-    statement = insert(Facet.__table__)  # type: ignore[arg-type]
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=[Facet.owner_type, Facet.owner_id, Facet.name],
-        set_={"value": new.value, "event_time": new.event_time},
-        where=tuple_(new.event_time, cast(new.value, Text)) > tuple_(Facet.event_time, cast(Facet.value, Text)),
-    )
+_SAVE = """
+WITH new AS MATERIALIZED (
+    SELECT * FROM unnest(%s, %s, %s, %s, %s) AS n (owner_type, owner_id, name, value, event_time)
+), changed AS (
+    SELECT DISTINCT n.owner_id
+      FROM new n LEFT JOIN facet f ON (f.owner_type, f.owner_id, f.name) = (n.owner_type, n.owner_id, n.name)
+     WHERE n.owner_type = 'dataset' AND n.name = ANY(%s) AND f.value IS DISTINCT FROM n.value
+), saved AS (
+    INSERT INTO facet AS f (owner_type, owner_id, name, value, event_time) SELECT * FROM new
+        ON CONFLICT (owner_type, owner_id, name) DO UPDATE SET value = excluded.value, event_time = excluded.event_time
+     WHERE (excluded.event_time, excluded.value::text) > (f.event_time, f.value::text)
+)
+SELECT owner_id FROM changed
+"""
 
-
-_SAVE = _save_statement()
+FacetKey = tuple[FacetOwner, str]  # what it describes, its name
 
 
 def save_facets(
-    session: Session, facets: Mapping[FacetOwner, Mapping[str, dict[str, Any]]], event_time: datetime
-) -> None:
-    """Store facets of one event. A stored value of a newer event stays; at the same time the greater text wins."""
-    rows = [
-        {"owner_type": owner.type, "owner_id": owner.id, "name": name, "value": value, "event_time": event_time}
-        for owner, values in sorted(facets.items(), key=lambda item: (item[0].type, item[0].id))
-        for name, value in sorted(values.items())
-    ]
-    if rows:
-        session.connection().execute(_SAVE, rows)
+    session: Session, facets: Mapping[FacetKey, tuple[datetime, dict[str, Any]]], watched: Iterable[str] = ()
+) -> set[UUID]:
+    """Store facets with the times of their events; return the datasets of which a watched one may have changed.
+
+    A stored value of a newer event stays; at the same time the greater text wins.
+    """
+    rows = sorted(facets.items(), key=lambda item: (item[0][0].type, item[0][0].id, item[0][1]))
+    if not rows:
+        return set()
+    changed = execute(
+        session,
+        _SAVE,
+        Texts(owner.type for (owner, _), _ in rows),
+        Texts(owner.id for (owner, _), _ in rows),
+        Texts(name for (_, name), _ in rows),
+        Jsonbs(value for _, (_, value) in rows),
+        Times(at for _, (at, _) in rows),
+        Texts(watched),
+    )
+    return {UUID(owner_id) for (owner_id,) in changed}
 
 
 def load_facets(

@@ -3,44 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from sqlalchemy import Text, Uuid, bindparam, cast, delete, func, or_, select, text, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.dml import ReturningInsert
 
-from metadata_service.models import ColumnEdge, Dataset, Facet, Job, JobDataset, JobDesign, Run
+from metadata_service.models import Job, JobDataset, JobDesign, Run
+from metadata_service.repositories.bulk import Bigints, Booleans, Column, Texts, Times, Uuids, execute
 
 JobName = tuple[str, str]  # namespace, name
 
 
-def _upsert_statement() -> ReturningInsert[str, str, UUID]:
-    statement = insert(Job.__table__)  # type: ignore[arg-type]
-    return statement.on_conflict_do_update(
-        index_elements=[Job.namespace, Job.name],
-        set_={
-            "created_at": func.least(Job.created_at, statement.excluded.created_at),
-            "updated_at": func.greatest(Job.updated_at, statement.excluded.updated_at),
-        },
-    ).returning(Job.namespace, Job.name, Job.id)
+_MERGE = """
+INSERT INTO job AS j (id, namespace, name, created_at, updated_at)
+SELECT gen_random_uuid(), namespace, name, first, last
+  FROM unnest(%s, %s, %s, %s) AS n (namespace, name, first, last)
+    ON CONFLICT (namespace, name) DO UPDATE
+   SET created_at = least(j.created_at, excluded.created_at),
+       updated_at = greatest(j.updated_at, excluded.updated_at),
+       deleted_at = NULL
+RETURNING namespace, name, id
+"""
 
 
-_UPSERT = _upsert_statement()
+def merge_jobs(session: Session, seen: Mapping[JobName, tuple[datetime, datetime]]) -> dict[JobName, UUID]:
+    """Make sure jobs exist and widen the (first, last) times they were seen at. Locks their rows in one order."""
+    if not seen:
+        return {}
+    names = sorted(seen)
+    rows = execute(
+        session,
+        _MERGE,
+        Texts(namespace for namespace, _ in names),
+        Texts(name for _, name in names),
+        Times(seen[name][0] for name in names),
+        Times(seen[name][1] for name in names),
+    )
+    return {(namespace, name): id_ for namespace, name, id_ in rows}
 
 
 def upsert_jobs(session: Session, seen: Mapping[JobName, datetime]) -> dict[JobName, UUID]:
-    """Make sure jobs exist and widen the time they were seen in. Locks their rows, always in the same order."""
-    if not seen:
-        return {}
-    rows = [
-        {"id": uuid4(), "namespace": namespace, "name": name, "created_at": at, "updated_at": at}
-        for (namespace, name), at in sorted(seen.items())
-    ]
-    result = session.connection().execute(_UPSERT, rows)
-    return {(namespace, name): id_ for namespace, name, id_ in result}
+    """Make sure that jobs exist which were seen at a time."""
+    return merge_jobs(session, {name: (at, at) for name, at in seen.items()})
 
 
 def list_jobs(session: Session, q: str | None, namespace: str | None, limit: int, offset: int) -> tuple[list[Job], int]:
@@ -88,51 +96,54 @@ def current_edges(session: Session, job_id: UUID) -> list[JobDataset]:
     return list(session.scalars(query.order_by(JobDataset.direction, JobDataset.dataset_id)))
 
 
-_REFRESH_RUN_EDGES = text(
-    """
-    WITH latest AS (
-        (SELECT 1 AS preference, id FROM run
-          WHERE job_id = :job_id AND state = 'COMPLETED'
-            AND EXISTS (SELECT FROM run_dataset WHERE run_id = run.id AND direction = :direction)
-          ORDER BY updated_at DESC, id DESC LIMIT 1)
-        UNION ALL
-        (SELECT 2, id FROM run
-          WHERE job_id = :job_id
-            AND EXISTS (SELECT FROM run_dataset WHERE run_id = run.id AND direction = :direction)
-          ORDER BY updated_at DESC, id DESC LIMIT 1)
-    ), wanted AS (
-        SELECT dataset_id, run_id FROM run_dataset
-         WHERE direction = :direction AND run_id = (SELECT id FROM latest ORDER BY preference LIMIT 1)
-    ), gone AS (
-        DELETE FROM job_dataset
-         WHERE job_id = :job_id AND direction = :direction AND origin = 'run'
-           AND dataset_id NOT IN (SELECT dataset_id FROM wanted)
-    )
-    INSERT INTO job_dataset (job_id, direction, origin, dataset_id, run_id)
-    SELECT :job_id, :direction, 'run', dataset_id, run_id FROM wanted
+_WITH_DATASETS = "EXISTS (SELECT FROM run_dataset d WHERE d.run_id = r.id AND d.direction = p.direction)"
+_REFRESH_RUN_EDGES = f"""
+WITH pair AS MATERIALIZED (
+    SELECT job_id, direction FROM unnest(%s, %s) AS p (job_id, direction)
+), latest AS MATERIALIZED (
+    SELECT p.job_id, p.direction, coalesce(
+        (SELECT r.id FROM run r WHERE r.job_id = p.job_id AND r.state = 'COMPLETED' AND {_WITH_DATASETS}
+          ORDER BY r.updated_at DESC, r.id DESC LIMIT 1),
+        (SELECT r.id FROM run r WHERE r.job_id = p.job_id AND {_WITH_DATASETS}
+          ORDER BY r.updated_at DESC, r.id DESC LIMIT 1)) AS run_id
+      FROM pair p
+), wanted AS (
+    SELECT l.job_id, l.direction, d.dataset_id, l.run_id
+      FROM latest l JOIN run_dataset d ON d.run_id = l.run_id AND d.direction = l.direction
+), gone AS (
+    DELETE FROM job_dataset e USING pair p
+     WHERE e.job_id = p.job_id AND e.direction = p.direction AND e.origin = 'run'
+       AND NOT EXISTS (SELECT FROM wanted w WHERE w.job_id = e.job_id AND w.direction = e.direction
+                                              AND w.dataset_id = e.dataset_id)
+)
+INSERT INTO job_dataset AS e (job_id, direction, origin, dataset_id, run_id)
+SELECT job_id, direction, 'run', dataset_id, run_id FROM wanted
     ON CONFLICT (job_id, direction, origin, dataset_id) DO UPDATE SET run_id = excluded.run_id
-     WHERE job_dataset.run_id IS DISTINCT FROM excluded.run_id
-    """
-).bindparams(bindparam("job_id", type_=Uuid), bindparam("direction", type_=Text))
+ WHERE e.run_id IS DISTINCT FROM excluded.run_id
+"""
 
 
-def refresh_run_edges(session: Session, job_id: UUID) -> None:
-    """Take a job's edges from its latest completed run that has any in that direction, else from its latest run."""
-    for direction in ("input", "output"):
-        session.execute(_REFRESH_RUN_EDGES, {"job_id": job_id, "direction": direction})
+def refresh_run_edges(session: Session, pairs: Iterable[tuple[UUID, str]]) -> None:
+    """Take jobs' edges of a direction from the latest completed run that has any in it, else from the latest run."""
+    ordered = sorted(set(pairs))
+    if ordered:
+        execute(session, _REFRESH_RUN_EDGES, Uuids(job for job, _ in ordered), Texts(way for _, way in ordered))
 
 
-def current_column_lineage(session: Session, job_id: UUID) -> dict[UUID, dict[str, Any]]:
-    """Return the columnLineage facet of each current output of a job that has one."""
-    owner = func.coalesce(JobDataset.run_id, cast(JobDataset.job_id, Text))
-    query = (
-        select(JobDataset.dataset_id, Facet.value)
-        .join(Facet, Facet.owner_id == owner + "/" + cast(JobDataset.dataset_id, Text))
-        .where(JobDataset.job_id == job_id, JobDataset.direction == "output")
-        .where(Facet.owner_type == "output", Facet.name == "columnLineage")
-        .order_by(Facet.owner_id)
-    )
-    return {dataset_id: value for dataset_id, value in session.execute(query) if not value.get("_deleted")}
+_COLUMN_LINEAGE = """
+SELECT e.job_id, e.dataset_id, f.value
+  FROM job_dataset e
+  JOIN facet f ON f.owner_type = 'output' AND f.name = 'columnLineage'
+              AND f.owner_id = coalesce(e.run_id, e.job_id::text) || '/' || e.dataset_id::text
+ WHERE e.direction = 'output' AND e.job_id = ANY(%s)
+ ORDER BY e.origin
+"""
+
+
+def current_column_lineage(session: Session, job_ids: Iterable[UUID]) -> dict[tuple[UUID, UUID], dict[str, Any]]:
+    """Return the columnLineage facet of each (job, current output) that has one; a run's goes before a design's."""
+    rows = execute(session, _COLUMN_LINEAGE, Uuids(job_ids))
+    return {(job, dataset): value for job, dataset, value in rows if not value.get("_deleted")}
 
 
 def save_design_edges(
@@ -162,24 +173,51 @@ def save_design_edges(
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnFlow:
+    """A column that flows into another; without a job, as a DatasetEvent told."""
+
+    job_id: UUID | None
+    dataset_id: UUID
+    field: str
+    input_dataset_id: UUID
+    input_field: str
+    type: str | None
+    subtype: str | None
+    description: str | None
+    masking: bool
+
+
+_FLOW = "job_id, dataset_id, field, input_dataset_id, input_field, type, subtype, description, masking"
+_EDGES_OF_JOBS = f"SELECT id, {_FLOW} FROM column_edge WHERE job_id = ANY(%s)"
+_EDGES_OF_DATASETS = f"SELECT id, {_FLOW} FROM column_edge WHERE job_id IS NULL AND dataset_id = ANY(%s)"
+_ADD_EDGES = f"INSERT INTO column_edge ({_FLOW}) SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+
+
 def replace_column_edges(
-    session: Session, job_id: UUID | None, dataset_ids: Iterable[UUID], edges: list[dict[str, object]]
+    session: Session, flows: Iterable[ColumnFlow], *, jobs: Iterable[UUID] = (), datasets: Iterable[UUID] = ()
 ) -> None:
-    """Replace the column edges of a job, or (no job) those that the datasets' own facets gave."""
-    if job_id is not None:
-        session.execute(delete(ColumnEdge).where(ColumnEdge.job_id == job_id))
-    else:
-        session.execute(
-            delete(ColumnEdge).where(ColumnEdge.job_id.is_(None), ColumnEdge.dataset_id.in_(list(dataset_ids)))
-        )
-    if edges:
-        session.connection().execute(insert(ColumnEdge.__table__), edges)  # type: ignore[arg-type]
+    """Make these the column edges of jobs, and those without a job of datasets. What stays the same isn't touched."""
+    known: dict[ColumnFlow, int] = {}
+    for statement, ids in ((_EDGES_OF_JOBS, list(jobs)), (_EDGES_OF_DATASETS, list(datasets))):
+        if ids:
+            known |= {ColumnFlow(*row[1:]): row[0] for row in execute(session, statement, Uuids(ids))}
+    wanted = set(flows)
+    gone = [id_ for flow, id_ in known.items() if flow not in wanted]
+    if gone:
+        execute(session, "DELETE FROM column_edge WHERE id = ANY(%s)", Bigints(gone))
+    new = [flow for flow in wanted if flow not in known]
+    if new:
+        kinds: tuple[type[Column], ...] = (Uuids, Uuids, Texts, Uuids, Texts, Texts, Texts, Texts, Booleans)
+        values = zip(*(astuple(flow) for flow in new), strict=True)
+        execute(session, _ADD_EDGES, *(kind(column) for kind, column in zip(kinds, values, strict=True)))
 
 
 def ids_by_name(session: Session, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
     """Return the ids of the datasets that exist under these (namespace, name) pairs."""
-    wanted = set(names)
-    query = select(Dataset.namespace, Dataset.name, Dataset.id).where(
-        Dataset.namespace.in_({namespace for namespace, _ in wanted}), Dataset.name.in_({name for _, name in wanted})
+    wanted = list(set(names))
+    statement = (
+        "SELECT namespace, name, id FROM dataset JOIN unnest(%s, %s) AS n (namespace, name) USING (namespace, name)"
     )
-    return {(ns, name): id_ for ns, name, id_ in session.execute(query) if (ns, name) in wanted}
+    rows = execute(session, statement, Texts(ns for ns, _ in wanted), Texts(name for _, name in wanted))
+    return {(ns, name): id_ for ns, name, id_ in rows}

@@ -37,18 +37,21 @@ def save_results(session: Session, rows: list[dict[str, Any]]) -> None:
     session.connection().execute(_SAVE, sorted(rows, key=lambda row: str(row["id"])))
 
 
-def drop_superseded(session: Session, run_id: str) -> None:
-    """Drop what events told of a run's checks that were posted too, whatever came first.
+def drop_superseded(session: Session, run_ids: Iterable[str]) -> None:
+    """Drop what events told of runs' checks that were posted too, whatever came first.
 
-    The caller holds the lock of the run's row, so results that arrive at the same time are seen.
+    The caller holds the locks of the runs' rows, so results that arrive at the same time are seen.
     """
+    ids = list(run_ids)
+    if not ids:
+        return
     posted = aliased(QualityResult)
     session.execute(
         delete(QualityResult).where(
-            QualityResult.run_id == run_id,
+            QualityResult.run_id.in_(ids),
             QualityResult.from_event,
             exists().where(
-                posted.run_id == run_id,
+                posted.run_id == QualityResult.run_id,
                 ~posted.from_event,
                 posted.check_name == QualityResult.check_name,
                 posted.dataset_id == QualityResult.dataset_id,

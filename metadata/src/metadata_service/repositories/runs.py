@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, case, func, select, tuple_
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from metadata_service.models import Dataset, Job, Run, RunDataset
+from metadata_service.repositories.bulk import Texts, Times, Uuids, execute
+from metadata_service.repositories.jobs import JobName
 
 TERMINAL_STATES = ("COMPLETED", "FAILED", "ABORTED")
 _RANK = {"NEW": 0, "RUNNING": 1} | dict.fromkeys(TERMINAL_STATES, 2)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class RunSeen:
-    """What one event or request tells of a run. `job_is_hint`: another run names this run's job."""
+    """What events or requests tell of a run. `job_at` is None where another run or a check names this run's job."""
 
     id: str
-    at: datetime
+    first: datetime
+    last: datetime
     state: str = "NEW"
-    job_id: UUID | None = None
-    job_is_hint: bool = False
+    state_at: datetime | None = None
+    job: JobName | None = None
+    job_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     parent_run_id: str | None = None
     root_run_id: str | None = None
+
+    @classmethod
+    def at(cls, run_id: str, at: datetime, **more: Any) -> RunSeen:
+        """Return what is told of a run at one time."""
+        return cls(run_id, at, at, state_at=at, **more)
+
+    def absorb(self, other: RunSeen) -> None:
+        """Add what is told of the same run elsewhere. The rules are those of `merge_runs`."""
+        if other._standing() > self._standing():
+            self.state, self.state_at = other.state, other.state_at
+            self.ended_at = other.ended_at or self.ended_at
+        if other.job and (not self.job or other._claim() > self._claim()):
+            self.job, self.job_at = other.job, other.job_at
+        self.started_at = min((t for t in (self.started_at, other.started_at) if t), default=None)
+        self.parent_run_id = max(self.parent_run_id or "", other.parent_run_id or "") or None
+        self.root_run_id = max(self.root_run_id or "", other.root_run_id or "") or None
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+
+    def _standing(self) -> tuple[int, datetime, str]:
+        return _RANK[self.state], self.state_at or _LONG_AGO, self.state
+
+    def _claim(self) -> tuple[datetime, JobName | None]:
+        return self.job_at or _LONG_AGO, self.job
 
 
 @dataclass(frozen=True)
@@ -44,63 +72,86 @@ class RunFilter:
     dataset_id: UUID | None = None
 
 
-def _rank(state: SQLColumnExpression[str]) -> ColumnElement[int]:
-    return case(_RANK, value=state, else_=0)
+_RANKED = "CASE {0}.state WHEN 'NEW' THEN 0 WHEN 'RUNNING' THEN 1 ELSE 2 END"
+_STATE_WINS = (
+    f"({_RANKED.format('excluded')}, excluded.state_at, excluded.state) > ({_RANKED.format('r')}, r.state_at, r.state)"
+)
+_NAME_OF = "(SELECT j.namespace || E'\\x01' || j.name FROM job j WHERE j.id = {0}.job_id)"
+_JOB_WINS = f"""
+    excluded.job_id IS NOT NULL AND (
+        r.job_id IS NULL
+        OR coalesce(excluded.job_at, '-infinity') > coalesce(r.job_at, '-infinity')
+        OR (excluded.job_at IS NOT DISTINCT FROM r.job_at AND excluded.job_id <> r.job_id
+            AND {_NAME_OF.format("excluded")} > {_NAME_OF.format("r")}))
+"""
+_MERGE = f"""
+INSERT INTO run AS r (id, job_id, job_at, state, state_at, started_at, ended_at, parent_run_id, root_run_id,
+                      created_at, updated_at)
+SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (id) DO UPDATE
+   SET job_id = CASE WHEN {_JOB_WINS} THEN excluded.job_id ELSE r.job_id END,
+       job_at = CASE WHEN {_JOB_WINS} THEN excluded.job_at ELSE r.job_at END,
+       state = CASE WHEN {_STATE_WINS} THEN excluded.state ELSE r.state END,
+       state_at = CASE WHEN {_STATE_WINS} THEN excluded.state_at ELSE r.state_at END,
+       ended_at = CASE WHEN {_STATE_WINS} THEN coalesce(excluded.ended_at, r.ended_at) ELSE r.ended_at END,
+       started_at = least(r.started_at, excluded.started_at),
+       parent_run_id = greatest(r.parent_run_id, excluded.parent_run_id),
+       root_run_id = greatest(r.root_run_id, excluded.root_run_id),
+       created_at = least(r.created_at, excluded.created_at),
+       updated_at = greatest(r.updated_at, excluded.updated_at)
+"""
 
 
-def _upsert_statement(*, job_is_hint: bool) -> Insert:
-    statement = insert(Run.__table__)  # type: ignore[arg-type]
-    new = statement.excluded
-    wins = tuple_(_rank(new.state), new.state_at, new.state) > tuple_(_rank(Run.state), Run.state_at, Run.state)
-    jobs = (Run.job_id, new.job_id) if job_is_hint else (new.job_id, Run.job_id)
-    return statement.on_conflict_do_update(
-        index_elements=[Run.id],
-        set_={
-            "job_id": func.coalesce(*jobs),
-            "state": case((wins, new.state), else_=Run.state),
-            "state_at": case((wins, new.state_at), else_=Run.state_at),
-            "ended_at": case((wins, func.coalesce(new.ended_at, Run.ended_at)), else_=Run.ended_at),
-            "started_at": func.least(Run.started_at, new.started_at),
-            "parent_run_id": func.coalesce(new.parent_run_id, Run.parent_run_id),
-            "root_run_id": func.coalesce(new.root_run_id, Run.root_run_id),
-            "created_at": func.least(Run.created_at, new.created_at),
-            "updated_at": func.greatest(Run.updated_at, new.updated_at),
-        },
+def merge_runs(session: Session, seen: Iterable[RunSeen], job_ids: Mapping[JobName, UUID]) -> None:
+    """Merge what is told of runs, each once, into what is known, in any order.
+
+    A state wins over another by rank (NEW, RUNNING, the terminal ones), then by time, then by name; a job by the time
+    it was named at, then by name.
+    """
+    rows = sorted(seen, key=lambda run: run.id)
+    if not rows:
+        return
+    execute(
+        session,
+        _MERGE,
+        Texts(run.id for run in rows),
+        Uuids(run.job and job_ids[run.job] for run in rows),
+        Times(run.job_at for run in rows),
+        Texts(run.state for run in rows),
+        Times(run.state_at for run in rows),
+        Times(run.started_at for run in rows),
+        Times(run.ended_at for run in rows),
+        Texts(run.parent_run_id for run in rows),
+        Texts(run.root_run_id for run in rows),
+        Times(run.first for run in rows),
+        Times(run.last for run in rows),
     )
 
 
-_UPSERT = {hint: _upsert_statement(job_is_hint=hint) for hint in (False, True)}
+def jobs_of_runs(session: Session, run_ids: Iterable[str]) -> dict[str, UUID]:
+    """Return the job of each run that is known and has one."""
+    statement = "SELECT id, job_id FROM run WHERE id = ANY(%s) AND job_id IS NOT NULL"
+    return dict(execute(session, statement, Texts(run_ids)))
 
 
-def upsert_runs(session: Session, seen: Sequence[RunSeen]) -> None:
-    """Merge what is told of runs into what is known, in any order.
-
-    A state wins over another by rank (NEW, RUNNING, the terminal ones), then by time, then by name.
-    """
-    for run in sorted(seen, key=lambda item: item.id):
-        row = {
-            "id": run.id,
-            "job_id": run.job_id,
-            "state": run.state,
-            "state_at": run.at,
-            "started_at": run.started_at,
-            "ended_at": run.ended_at,
-            "parent_run_id": run.parent_run_id,
-            "root_run_id": run.root_run_id,
-            "created_at": run.at,
-            "updated_at": run.at,
-        }
-        session.connection().execute(_UPSERT[run.job_is_hint], row)
+def directions_of_jobs(session: Session, run_ids: Iterable[str]) -> set[tuple[UUID, str]]:
+    """Return the (job, direction) pairs in which these runs have datasets."""
+    statement = (
+        "SELECT DISTINCT r.job_id, d.direction FROM run r JOIN run_dataset d ON d.run_id = r.id "
+        "WHERE r.id = ANY(%s) AND r.job_id IS NOT NULL"
+    )
+    return set(execute(session, statement, Texts(run_ids)))
 
 
-_SAVE_DATASETS = insert(RunDataset.__table__).on_conflict_do_nothing()  # type: ignore[arg-type]
-
-
-def save_run_datasets(session: Session, run_id: str, datasets: Iterable[tuple[str, UUID]]) -> None:
-    """Add (direction, dataset) pairs to a run."""
-    rows = [{"run_id": run_id, "direction": way, "dataset_id": id_} for way, id_ in sorted(set(datasets))]
+def save_run_datasets(session: Session, told: Iterable[tuple[str, str, UUID]]) -> None:
+    """Add (run, direction, dataset) to what runs read and wrote."""
+    rows = sorted(set(told))
+    statement = (
+        "INSERT INTO run_dataset (run_id, direction, dataset_id) SELECT * FROM unnest(%s, %s, %s) "
+        "ON CONFLICT DO NOTHING"
+    )
     if rows:
-        session.connection().execute(_SAVE_DATASETS, rows)
+        execute(session, statement, Texts(r[0] for r in rows), Texts(r[1] for r in rows), Uuids(r[2] for r in rows))
 
 
 def list_runs(session: Session, wanted: RunFilter, limit: int, offset: int) -> tuple[list[Run], int]:

@@ -1,22 +1,51 @@
-"""OpenLineage's HTTP API: https://openlineage.io/apidocs/openapi/."""
+"""OpenLineage's HTTP API: https://openlineage.io/apidocs/openapi/.
+
+These routes are called thousands of times a second, so they take the bare request; see `LeanRoute`.
+"""
 
 from __future__ import annotations
 
-import structlog
-from fastapi import APIRouter
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from http import HTTPStatus
+from typing import Any
 
-from metadata_service.dependencies import JsonBody, ServiceMetrics, Sessions, writer
-from metadata_service.metrics import Metrics
-from metadata_service.openlineage import parse_event
+import msgspec
+import psycopg
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
+
+from metadata_service.dependencies import check_writer, read_body, writer
+from metadata_service.openlineage import ReadEvent, load_json, read_event
 from metadata_service.problems import FieldError, ProblemError, UnprocessableError
 from metadata_service.schemas.events import BatchItem, BatchResult, BatchSummary, EventAccepted, FailedEvent
-from metadata_service.services.events import record_event
+from metadata_service.services.intake import Outcome, is_fault_of_data
 
-log = structlog.get_logger(__name__)
-router = APIRouter(tags=["OpenLineage"], dependencies=[writer])
 MAX_BATCH = 1000
+# Bodies from this size on are read in a thread, so that other requests don't wait.
+LARGE = 256 * 1024
+
+
+class LeanRoute(APIRoute):
+    """A route whose endpoint takes the request and returns the response, with nothing in between.
+
+    Its models and dependencies are documentation: the endpoint sees to them itself.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        answer: Callable[[Request], Awaitable[Response]] = endpoint
+
+        async def call(scope: Scope, receive: Receive, send: Send) -> None:
+            response = await answer(Request(scope, receive, send))
+            await response(scope, receive, send)
+
+        self.app = call
+
+
+router = APIRouter(tags=["OpenLineage"], dependencies=[writer], route_class=LeanRoute)
 
 _EXAMPLE = {
     "eventType": "COMPLETE",
@@ -45,39 +74,84 @@ _BATCH_BODY = {
 }
 
 
-@router.post("/openlineage/events", status_code=201, openapi_extra=_EVENT_BODY)
-@router.post("/api/v1/lineage", status_code=201, openapi_extra=_EVENT_BODY)
-def post_event(payload: JsonBody, sessions: Sessions, metrics: ServiceMetrics) -> EventAccepted:
+@router.post("/api/v1/lineage", status_code=201, response_model=EventAccepted, openapi_extra=_EVENT_BODY)
+@router.post("/openlineage/events", status_code=201, response_model=EventAccepted, openapi_extra=_EVENT_BODY)
+async def post_event(request: Request) -> Response:
     """Take an event. Sending it again changes nothing."""
-    return _take(payload, sessions, metrics)
+    body = await _body(request)
+    count = request.app.state.metrics.count_event
+    try:
+        event = await asyncio.to_thread(read_event, body) if len(body) >= LARGE else read_event(body)
+    except ProblemError:
+        count("rejected")
+        raise
+    (outcome,) = await request.app.state.intake.store([event])
+    if isinstance(outcome, psycopg.Error):
+        count("rejected")
+        raise _refusal(outcome)
+    status = "stored" if outcome else "duplicate"
+    count(status)
+    answer = f'{{"status":"{status}","kind":"{event.event.kind}"}}'
+    return Response(answer, 201, media_type="application/json")
 
 
-@router.post("/api/v1/lineage/batch", openapi_extra=_BATCH_BODY)
-def post_batch(payload: JsonBody, sessions: Sessions, metrics: ServiceMetrics) -> BatchResult:
+@router.post("/api/v1/lineage/batch", response_model=BatchResult, openapi_extra=_BATCH_BODY)
+async def post_batch(request: Request) -> Response:
     """Take up to 1,000 events, each for itself: one that is refused doesn't hold up the others."""
-    if not isinstance(payload, list):
-        raise UnprocessableError("A batch is a list of events.", [FieldError("", "is not a list")])
-    if len(payload) > MAX_BATCH:
-        raise ProblemError(413, f"A batch has at most {MAX_BATCH} events; this one has {len(payload)}.")
+    body = await _body(request)
+    read = await asyncio.to_thread(_read_batch, body) if len(body) >= LARGE else _read_batch(body)
+    outcomes = iter(await request.app.state.intake.store([item for item in read if isinstance(item, ReadEvent)]))
+    result = _result(read, outcomes)
+    for item in result.results:
+        request.app.state.metrics.count_event(item.status)
+    return Response(result.model_dump_json(), media_type="application/json")
+
+
+async def _body(request: Request) -> bytes:
+    check_writer(request)
+    return await read_body(request)
+
+
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def _read_batch(body: bytes) -> list[ReadEvent | ProblemError]:
+    try:
+        items = [bytes(item) for item in _split(body)]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        listed = load_json(body)
+        if not isinstance(listed, list):
+            raise UnprocessableError("A batch is a list of events.", [FieldError("", "is not a list")]) from None
+        items = [json.dumps(item).encode() for item in listed]
+    if len(items) > MAX_BATCH:
+        raise ProblemError(413, f"A batch has at most {MAX_BATCH} events; this one has {len(items)}.")
+    return [_read(item) for item in items]
+
+
+def _read(raw: bytes) -> ReadEvent | ProblemError:
+    try:
+        return read_event(raw)
+    except ProblemError as error:
+        return error
+
+
+def _result(read: list[ReadEvent | ProblemError], outcomes: Iterator[Outcome]) -> BatchResult:
     results, failed = [], []
-    for index, item in enumerate(payload):
-        try:
-            results.append(BatchItem(index=index, status=_take(item, sessions, metrics).status))
-        except UnprocessableError as error:
-            faults = "; ".join(f"{e.field}: {e.message}" for e in error.errors)
-            failed.append(FailedEvent(index=index, reason=f"{error.detail} {faults}".strip(), retriable=False))
-        except (DataError, IntegrityError) as error:
-            reason = str(error.orig).strip().splitlines()[0]
-            failed.append(FailedEvent(index=index, reason=reason, retriable=False))
-        except SQLAlchemyError as error:
-            log.warning("batch_event_failed", index=index, reason=str(error).splitlines()[0])
-            failed.append(FailedEvent(index=index, reason="The database does not answer.", retriable=True))
-        if failed and failed[-1].index == index:
+    for index, item in enumerate(read):
+        outcome: Outcome | ProblemError = next(outcomes) if isinstance(item, ReadEvent) else item
+        if isinstance(outcome, psycopg.Error):
+            outcome = _refusal(outcome)
+        if isinstance(outcome, ProblemError):
+            faults = "; ".join(f"{e.field}: {e.message}" for e in outcome.errors)
+            reason = f"{outcome.detail} {faults}".strip()
+            failed.append(FailedEvent(index=index, reason=reason, retriable=outcome.status >= 500))
             results.append(BatchItem(index=index, status="rejected"))
+        else:
+            results.append(BatchItem(index=index, status="stored" if outcome else "duplicate"))
     retriable = sum(item.retriable for item in failed)
     summary = BatchSummary(
-        received=len(payload),
-        successful=len(payload) - len(failed),
+        received=len(read),
+        successful=len(read) - len(failed),
         failed=len(failed),
         retriable=retriable,
         non_retriable=len(failed) - retriable,
@@ -87,13 +161,9 @@ def post_batch(payload: JsonBody, sessions: Sessions, metrics: ServiceMetrics) -
     )
 
 
-def _take(payload: object, sessions: sessionmaker[Session], metrics: Metrics) -> EventAccepted:
-    try:
-        parsed = parse_event(payload)
-    except UnprocessableError:
-        metrics.events.labels("rejected").inc()
-        raise
-    with sessions.begin() as session:
-        stored = record_event(session, parsed)
-    metrics.events.labels("stored" if stored else "duplicate").inc()
-    return EventAccepted(status="stored" if stored else "duplicate", kind=parsed.kind)
+def _refusal(error: psycopg.Error) -> ProblemError:
+    reason = str(error).strip().splitlines()[0]
+    if is_fault_of_data(error):
+        return UnprocessableError(f"The store refused the event: {reason}", [])
+    detail = "The database does not answer; try again."
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "5"})

@@ -21,11 +21,15 @@ PROJECTED_FACETS = frozenset({"schema", "documentation", "ownership", "tags"})
 
 def project(session: Session, dataset_ids: Iterable[UUID]) -> None:
     """Recompute what datasets show from what is stored under all of their names."""
+    dataset_ids = list(dataset_ids)
+    if not dataset_ids:
+        return
     found = dataset_repository.get_fresh(session, dataset_ids)
     canonical = dataset_repository.get_fresh(session, {item.canonical_id or item.id for item in found})
     facets = dataset_facets(session, [item.id for item in canonical], PROJECTED_FACETS)
     for dataset in canonical:
         _apply(dataset, facets[dataset.id])
+    session.flush()
 
 
 def dataset_facets(

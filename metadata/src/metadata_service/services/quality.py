@@ -7,7 +7,8 @@ first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session
 from metadata_service.models import QualityResult
 from metadata_service.openlineage import EventDataset, FacetMap
 from metadata_service.repositories import datasets, jobs, quality, runs
+from metadata_service.repositories.datasets import DatasetName
 from metadata_service.repositories.runs import RunSeen
 from metadata_service.schemas.catalog import QualityState
 from metadata_service.schemas.common import QualityLevel
@@ -29,8 +31,8 @@ _SEVERITIES = {"warn": "warn", "warning": "warn", "critical": "critical"}
 def save_results(session: Session, run_id: str, results: list[DqResultIn], job: tuple[str, str] | None) -> DqSummary:
     """Store the results of a run, which is made if it is unknown. The same results again change nothing."""
     now = datetime.now(UTC)
-    job_id = jobs.upsert_jobs(session, {job: now})[job] if job else None
-    runs.upsert_runs(session, [RunSeen(run_id, now, job_id=job_id, job_is_hint=True)])
+    job_ids = jobs.upsert_jobs(session, {job: now} if job else {})
+    runs.merge_runs(session, [RunSeen.at(run_id, now, job=job)], job_ids)
     ids = datasets.upsert_datasets(
         session, {(r.dataset.namespace, r.dataset.name): r.checked_at or now for r in results if r.dataset}
     )
@@ -41,7 +43,7 @@ def save_results(session: Session, run_id: str, results: list[DqResultIn], job: 
         values |= {"check_name": result.check, "column_name": result.column, "checked_at": result.checked_at or now}
         rows.append(values | {"from_event": False})
     quality.save_results(session, _identified(run_id, rows))
-    quality.drop_superseded(session, run_id)
+    quality.drop_superseded(session, [run_id])
     counts = Counter(result.status for result in results)
     return DqSummary(
         run_id=run_id,
@@ -53,23 +55,39 @@ def save_results(session: Session, run_id: str, results: list[DqResultIn], job: 
     )
 
 
-def save_assertions(
-    session: Session, run_id: str | None, job_facets: FacetMap, dataset_id: UUID, dataset: EventDataset, at: datetime
-) -> None:
-    """Store the assertions of an event's dataset. Those that several groups of its facets repeat count once."""
-    engine = _engine(job_facets)
+@dataclass(frozen=True, slots=True)
+class Asserted:
+    """A dataset of an event, with the run and the facets of the job that may have asserted something of it."""
+
+    run_id: str | None
+    job_facets: FacetMap
+    name: DatasetName
+    dataset: EventDataset
+    at: datetime
+
+
+def save_assertions(session: Session, told: Iterable[Asserted], ids: Mapping[DatasetName, UUID]) -> None:
+    """Store the assertions of events' datasets. Those that several groups of facets repeat count once."""
     rows: dict[UUID, dict[str, Any]] = {}
-    for facets in (dataset.facets, dataset.input_facets, dataset.output_facets):
-        assertions = facets.get("dataQualityAssertions", {}).get("assertions")
-        group = [
-            _assertion(item, dataset_id, engine, at)
-            for item in (assertions if isinstance(assertions, list) else [])
-            if isinstance(item, dict) and isinstance(item.get("success"), bool) and item.get("assertion")
-        ]
-        rows |= {row["id"]: row for row in _identified(run_id, group)}
+    for item in told:
+        for facets in (item.dataset.facets, item.dataset.input_facets, item.dataset.output_facets):
+            assertions = (facets or {}).get("dataQualityAssertions")
+            if not assertions:
+                continue
+            engine, listed = _engine(item.job_facets), assertions.get("assertions")
+            group = [
+                _assertion(assertion, ids[item.name], engine, item.at)
+                for assertion in (listed if isinstance(listed, list) else [])
+                if isinstance(assertion, dict)
+                and isinstance(assertion.get("success"), bool)
+                and assertion.get("assertion")
+            ]
+            for row in _identified(item.run_id, group):
+                known = rows.get(row["id"])
+                if known is None or (known["checked_at"], known["status"]) <= (row["checked_at"], row["status"]):
+                    rows[row["id"]] = row
     quality.save_results(session, list(rows.values()))
-    if run_id is not None and rows:
-        quality.drop_superseded(session, run_id)
+    quality.drop_superseded(session, {row["run_id"] for row in rows.values() if row["run_id"] is not None})
 
 
 def _engine(job_facets: FacetMap) -> str:

@@ -30,26 +30,26 @@ def record_run(session: Session, given: RunIn) -> tuple[RunOut, bool]:
     run_id = given.run_id or str(uuid4())
     job = (given.job.namespace, given.job.name)
     at = given.ended_at or given.started_at or now
-    job_id = jobs.upsert_jobs(session, {job: at})[job]
+    job_ids = jobs.upsert_jobs(session, {job: at})
     terminal = given.state in TERMINAL_STATES
-    seen = RunSeen(
+    seen = RunSeen.at(
         run_id,
         at,
         state=given.state,
-        job_id=job_id,
+        job=job,
+        job_at=at,
         started_at=started,
         ended_at=(given.ended_at or now) if terminal else None,
         parent_run_id=given.parent_run_id,
     )
     new = session.get(Run, run_id) is None
-    runs.upsert_runs(session, [seen])
+    runs.merge_runs(session, [seen], job_ids)
     sides = [("input", ref) for ref in given.inputs] + [("output", ref) for ref in given.outputs]
     ids = datasets.upsert_datasets(session, {(ref.namespace, ref.name): at for _, ref in sides})
-    runs.save_run_datasets(session, run_id, [(side, ids[(ref.namespace, ref.name)]) for side, ref in sides])
+    runs.save_run_datasets(session, [(run_id, side, ids[(ref.namespace, ref.name)]) for side, ref in sides])
     facets = given.facets | _error_facet(given.error_message)
-    save_facets(session, {FacetOwner("run", run_id): facets}, at)
-    if sides or terminal:
-        jobs.refresh_run_edges(session, job_id)
+    _save_facets(session, run_id, facets, at)
+    jobs.refresh_run_edges(session, runs.directions_of_jobs(session, [run_id]))
     session.expire_all()
     return _out(session, [_find(session, run_id)])[0], new
 
@@ -63,11 +63,10 @@ def update_run(session: Session, run_id: str, given: RunUpdate) -> RunOut:
         return _out(session, [run])[0]
     at = given.ended_at or datetime.now(UTC)
     terminal = given.state in TERMINAL_STATES
-    runs.upsert_runs(session, [RunSeen(run_id, at, state=given.state, ended_at=at if terminal else None)])
-    save_facets(session, {FacetOwner("run", run_id): _error_facet(given.error_message)}, at)
+    runs.merge_runs(session, [RunSeen.at(run_id, at, state=given.state, ended_at=at if terminal else None)], {})
+    _save_facets(session, run_id, _error_facet(given.error_message), at)
     session.refresh(run)
-    if terminal and run.job_id is not None:
-        jobs.refresh_run_edges(session, run.job_id)
+    jobs.refresh_run_edges(session, runs.directions_of_jobs(session, [run_id]))
     return _out(session, [run])[0]
 
 
@@ -124,6 +123,10 @@ def describe_quality(session: Session, dataset_id: UUID, limit: int, offset: int
     return DatasetQuality(
         dataset_id=canonical, quality=summarize(latest), checks=_results_out(session, latest), history=history
     )
+
+
+def _save_facets(session: Session, run_id: str, facets: dict[str, dict[str, Any]], at: datetime) -> None:
+    save_facets(session, {(FacetOwner("run", run_id), name): (at, facet) for name, facet in facets.items()})
 
 
 def _error_facet(message: str | None) -> dict[str, dict[str, Any]]:
