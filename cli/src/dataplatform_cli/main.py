@@ -12,11 +12,11 @@ import typer
 from rich.table import Table
 
 from dataplatform_cli.airflow_commands import app as airflow_app
+from dataplatform_cli.bench.commands import app as bench_app
 from dataplatform_cli.command import Json, reported, settings_of_repository
 from dataplatform_cli.contract import app as contract_app
 from dataplatform_cli.dag import app as dag_app
 from dataplatform_cli.display import err, out, start_display
-from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.minio import app as minio_app
 from dataplatform_cli.new import app as new_app
 from dataplatform_cli.settings import find_root
@@ -29,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(airflow_app, name="airflow")
+app.add_typer(bench_app, name="bench")
 app.add_typer(contract_app, name="contract")
 app.add_typer(minio_app, name="minio")
 app.add_typer(dag_app, name="dag")
@@ -318,34 +319,6 @@ def restore(
         sys.stdout.write(json.dumps({"folder": str(folder), **taken.to_dict()}) + "\n")
     else:
         out.print("the backup is whole" if check_only else "restored; `dp restart` starts the rest of the stack")
-
-
-bench_app = typer.Typer(help="Measure what the platform costs, beside its limit and its peers.", no_args_is_help=True)
-app.add_typer(bench_app, name="bench")
-
-
-@bench_app.command("ingest")
-@reported
-def bench_ingest(
-    rows: Annotated[int, typer.Option(min=1000, help="Rows of the large file.")] = 2_000_000,
-    files: Annotated[int, typer.Option(min=1, help="Small files of 100 rows, for the scenario files.")] = 10_000,
-    scenarios: Annotated[str, typer.Option(help="Some of first,upsert,delta,files,memory.")] = "first,upsert,delta",
-    ways: Annotated[str, typer.Option(help="Some of copy,ours,dlt,pandas.")] = "copy,ours,dlt,pandas",
-    repeat: Annotated[int, typer.Option(min=1, help="Runs of copy and ours; the median counts.")] = 3,
-    as_json: Json = False,
-) -> None:
-    """Load files on scratch servers: bare COPY as the limit, our way, dlt and pandas + ON CONFLICT."""
-    from dataplatform_cli.bench import SCENARIOS, print_report
-    from dataplatform_cli.bench import bench_ingest as run
-
-    chosen = tuple(scenarios.split(","))
-    if unknown := set(chosen) - set(SCENARIOS):
-        raise PlatformError(f"there is no scenario {', '.join(sorted(unknown))}", f"known: {', '.join(SCENARIOS)}")
-    figures = run(settings_of_repository(), rows, files, chosen, tuple(ways.split(",")), repeat)
-    if as_json:
-        sys.stdout.write(json.dumps(figures) + "\n")
-    else:
-        print_report(figures)
 
 
 @app.command()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +17,11 @@ from rich.table import Table
 
 from dataplatform_cli.bench.data import COLUMNS, COPIED, Data, write_contract, write_data, write_delta
 from dataplatform_cli.bench.measure import run_measured
+from dataplatform_cli.bench.scratch import scratch_stack
 from dataplatform_cli.display import err, out
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
-from dataplatform_cli.stack import lifecycle, s3
-from dataplatform_cli.stack.ports import free_port_above
+from dataplatform_cli.stack import s3
 
 SCENARIOS = ("first", "upsert", "delta", "files", "memory")
 WAYS = ("copy", "ours", "dlt", "pandas")
@@ -79,24 +77,9 @@ def bench_ingest(
 
 @contextmanager
 def _scratch(settings: StackSettings, ways: tuple[str, ...], repeat: int) -> Iterator[Bench]:
-    """Give a benchmark its own Postgres and S3, configured as the local stack's, in a folder that goes afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="dp-bench-"))
-    folder.chmod(0o755)  # the user who runs Postgres must be able to enter
-    port = 42_000
-    ports = {}
-    for name in ("postgres", "minio", "metadata", "airflow", "superset"):
-        port = free_port_above(port)
-        ports[f"{name}_port"] = port
-        port += 1
-    scratch = settings.model_copy(update={"dp_home": folder / "stack", **ports})
-    try:
-        lifecycle.up(scratch, ("postgres", "s3"))
-        yield Bench(
-            scratch, folder, write_contract(folder / "bench.odcs.yaml"), scratch.dsn("loader"), ways, repeat, []
-        )
-    finally:
-        lifecycle.destroy(scratch)
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch_stack(settings, ("postgres", "s3")) as (scratch, folder):
+        contract = write_contract(folder / "bench.odcs.yaml")
+        yield Bench(scratch, folder, contract, scratch.dsn("loader"), ways, repeat, [])
 
 
 def _first(bench: Bench, data: Data) -> None:

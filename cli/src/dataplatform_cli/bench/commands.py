@@ -1,0 +1,37 @@
+"""`dp bench …`: what the platform costs. Each command has scratch servers of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from dataplatform_cli.command import Json, reported, settings_of_repository
+from dataplatform_cli.errors import PlatformError
+
+app = typer.Typer(help="Measure what the platform costs, beside its limit and its peers.", no_args_is_help=True)
+
+
+@app.command()
+@reported
+def ingest(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows of the large file.")] = 2_000_000,
+    files: Annotated[int, typer.Option(min=1, help="Small files of 100 rows, for the scenario files.")] = 10_000,
+    scenarios: Annotated[str, typer.Option(help="Some of first,upsert,delta,files,memory.")] = "first,upsert,delta",
+    ways: Annotated[str, typer.Option(help="Some of copy,ours,dlt,pandas.")] = "copy,ours,dlt,pandas",
+    repeat: Annotated[int, typer.Option(min=1, help="Runs of copy and ours; the median counts.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Load files on scratch servers: bare COPY as the limit, our way, dlt and pandas + ON CONFLICT."""
+    from dataplatform_cli.bench.ingest import SCENARIOS, bench_ingest, print_report
+
+    chosen = tuple(scenarios.split(","))
+    if unknown := set(chosen) - set(SCENARIOS):
+        raise PlatformError(f"there is no scenario {', '.join(sorted(unknown))}", f"known: {', '.join(SCENARIOS)}")
+    figures = bench_ingest(settings_of_repository(), rows, files, chosen, tuple(ways.split(",")), repeat)
+    if as_json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+    else:
+        print_report(figures)
