@@ -35,3 +35,20 @@ def ingest(
         sys.stdout.write(json.dumps(figures) + "\n")
     else:
         print_report(figures)
+
+
+@app.command()
+@reported
+def search(
+    datasets: Annotated[int, typer.Option(min=1000, help="Datasets in the catalog.")] = 1_000_000,
+    searches: Annotated[int, typer.Option(min=20, help="Searches of each kind.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Search a large catalog through the metadata service: exact names, words, filters, typos."""
+    from dataplatform_cli.bench.search import bench_search, print_report
+
+    figures = bench_search(settings_of_repository(), datasets, searches)
+    if as_json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+    else:
+        print_report(figures)
