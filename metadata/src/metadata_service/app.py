@@ -16,7 +16,18 @@ from sqlalchemy.orm import sessionmaker
 from metadata_service.metrics import Metrics
 from metadata_service.middleware import RequestContextMiddleware
 from metadata_service.problems import install_handlers
-from metadata_service.routers import analytics, datasets, events, lineage, pages, product_pages, products, runs, system
+from metadata_service.routers import (
+    analytics,
+    datasets,
+    events,
+    lineage,
+    pages,
+    product_pages,
+    products,
+    runs,
+    search,
+    system,
+)
 from metadata_service.services.intake import Intake
 from metadata_service.services.projector import Projector
 from metadata_service.settings import ServiceSettings
@@ -55,7 +66,7 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     app.state.intake = intake
     app.state.projector = projector
     install_handlers(app)
-    for module in (system, events, datasets, lineage, runs, products, analytics, pages, product_pages):
+    for module in (system, events, datasets, lineage, runs, products, analytics, search, pages, product_pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     if settings.cors_origins:

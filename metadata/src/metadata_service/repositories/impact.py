@@ -23,4 +23,4 @@ _PRODUCTS = text(
 
 def products_on(session: Session, datasets: Iterable[str]) -> list[Any]:
     """Return (name, domain, owner, status, version, ids of those datasets) of the products made of some datasets."""
-    return list(session.execute(_PRODUCTS, {"datasets": list(datasets)}))
+    return list(session.execute(_PRODUCTS, {"datasets": "{" + ",".join(datasets) + "}"}))

@@ -1,20 +1,21 @@
-"""The graph of current edges: walks, nodes by their ids, the edges between them. Datasets go by their canonical ids.
+"""The graph of current edges. Datasets go by their canonical ids.
 
-Ids are text here, as answers have them: thousands of UUID objects would cost more than the walk. The walks themselves
-are functions of the database, see `migrations/versions/v0004_lineage_walks.py`.
+One statement walks and answers with nodes and edges as JSON: thousands of rows, each an object of Python, would cost
+more than the walk does. The walks are functions of the database, made by `migrations/versions/v0004_lineage_walks.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from metadata_service.models import Dataset, JobDataset
+from metadata_service.models import Dataset
 
 Way = Literal["upstream", "downstream"]
 ColumnKey = tuple[str, str]  # dataset id, column
@@ -23,194 +24,255 @@ FIRST = UUID(int=0)
 
 
 @dataclass(frozen=True)
-class OpenEnd:
-    """A node at which a walk stopped though the graph goes on; `after`: the neighbours up to this id are known."""
+class Reach:
+    """How far a walk goes: which ways, over how many hops, to how many nodes, and which neighbours it leaves out.
 
-    id: str
-    is_job: bool
-    way: Way
-    after: str | None
+    `after`: an earlier walk that was cut at the start had the neighbours with ids up to this one.
+    """
+
+    direction: Literal["both", "upstream", "downstream"]
+    depth: int
+    max_nodes: int
+    after: UUID | None = None
+
+    @property
+    def ways(self) -> list[Way]:
+        """The directions to walk."""
+        return ["upstream", "downstream"] if self.direction == "both" else [self.direction]
+
+    def share(self, place: int, used: int) -> int:
+        """Return how many nodes the walk at a place among the ways may find, with the one it starts from.
+
+        Half of all for the first of two, what is left for the last.
+        """
+        if place == 0:
+            return -(-self.max_nodes // len(self.ways))
+        return max(self.max_nodes - used + 1, 1)
 
 
 @dataclass(frozen=True)
-class OpenColumn:
-    """A column at which a walk stopped though the graph goes on; `after`: the columns up to this one are known."""
+class Drawn:
+    """A graph, its parts as JSON lists of what `metadata_service.schemas.lineage` calls them; `start` is canonical.
 
-    key: ColumnKey
-    way: Way
-    after: ColumnKey | None
-
-
-@dataclass
-class Walk:
-    """The ids of what a walk reached, nearest first, and where it stopped before the end."""
-
-    datasets: dict[str, None] = field(default_factory=dict)
-    jobs: dict[str, None] = field(default_factory=dict)
-    open: list[OpenEnd] = field(default_factory=list)
-    truncated: bool = False
-
-    def __len__(self) -> int:
-        """Return the number of nodes."""
-        return len(self.datasets) + len(self.jobs)
-
-
-_WALK = text(
-    "SELECT id::text, is_job, is_open, resume::text "
-    "FROM lineage_nodes(:start, :of_job, :upstream, :depth, :most, CAST(:after AS uuid))"
-)
-
-
-def walk(
-    session: Session, start: UUID, way: Way, depth: int, most: int, *, of_job: bool = False, after: UUID | None = None
-) -> Walk:
-    """Return what lies up or down from a dataset or job, at most `depth` datasets away and at most `most` nodes.
-
-    `after` leaves out the start's neighbours with ids up to it: those that an earlier walk, cut there, had.
+    Each dataset of `datasets` also has `checked`: whether it has results of checks.
     """
-    given = {"start": start, "of_job": of_job, "upstream": way == "upstream", "depth": depth, "most": most}
-    found = Walk()
-    for id_, is_job, is_open, resume in session.execute(_WALK, given | {"after": after}):
-        (found.jobs if is_job else found.datasets)[id_] = None
-        if is_open:
-            found.open.append(OpenEnd(id_, is_job, way, resume))
-    found.truncated = len(found) >= most and bool(found.open)
-    return found
+
+    start: str
+    datasets: msgspec.Raw
+    jobs: msgspec.Raw
+    edges: msgspec.Raw
+    column_edges: msgspec.Raw
+    frontier: msgspec.Raw
+    columns: msgspec.Raw
+    truncated: bool
 
 
-_WALK_COLUMNS = text(
-    "SELECT id::text, field, is_open, resume::text, resume_field FROM lineage_columns("
-    ":start, :field, :upstream, :depth, :most, CAST(:after AS uuid), CAST(:after_field AS text))"
+# The parts of an answer, from the ids of datasets `d` and of jobs `j`, and from all `names` of the datasets.
+_DATASETS = """
+    (SELECT json_agg(row_to_json(n) ORDER BY n.namespace COLLATE "C", n.name COLLATE "C")
+       FROM (SELECT s.id, 'dataset' AS type, s.namespace, s.name, s.layer, s.type AS kind, s.owner, s.tags,
+                    'unknown' AS state, s.deleted_at IS NOT NULL AS deleted,
+                    EXISTS (SELECT FROM quality_result q WHERE q.dataset_id = s.id)
+                    OR EXISTS (SELECT FROM dataset a JOIN quality_result q ON q.dataset_id = a.id
+                                WHERE a.canonical_id = s.id) AS checked
+               FROM d JOIN dataset s ON s.id = d.id) n)::text
+"""
+_JOBS = """
+    (SELECT json_agg(row_to_json(n) ORDER BY n.namespace COLLATE "C", n.name COLLATE "C")
+       FROM (SELECT s.id, 'job' AS type, s.namespace, s.name, NULL AS layer, k.value ->> 'integration' AS kind,
+                    (SELECT string_agg(owner ->> 'name', ', ') FROM jsonb_path_query(o.value, '$.owners[*]') AS owner
+                      WHERE jsonb_typeof(owner -> 'name') = 'string') AS owner,
+                    CAST('{}' AS text[]) AS tags, r.state, s.deleted_at IS NOT NULL AS deleted
+               FROM j JOIN job s ON s.id = j.id
+               LEFT JOIN facet k ON k.owner_type = 'job' AND k.owner_id = s.id::text AND k.name = 'jobType'
+               LEFT JOIN facet o ON o.owner_type = 'job' AND o.owner_id = s.id::text AND o.name = 'ownership'
+               LEFT JOIN LATERAL (SELECT state FROM run WHERE run.job_id = s.id
+                                   ORDER BY run.updated_at DESC, run.id DESC LIMIT 1) r ON true) n)::text
+"""
+_NAMES = "names AS MATERIALIZED (SELECT id FROM d UNION ALL SELECT a.id FROM d JOIN dataset a ON a.canonical_id = d.id)"
+# Both ends as arrays: the index is searched for pairs, however many edges each node has beyond the graph.
+_EDGES = """
+    (SELECT '[' || string_agg('{"source":"' || e.source || '","target":"' || e.target || '"}', ','
+                              ORDER BY e.source, e.target) || ']'
+       FROM (SELECT CASE WHEN e.direction = 'input' THEN n.id ELSE e.job_id END AS source,
+                    CASE WHEN e.direction = 'input' THEN e.job_id ELSE n.id END AS target
+               FROM job_dataset e
+               LEFT JOIN dataset a ON a.id = e.dataset_id AND a.canonical_id IS NOT NULL
+              CROSS JOIN LATERAL (SELECT coalesce(a.canonical_id, e.dataset_id) AS id) n
+              WHERE e.job_id = ANY (ARRAY(SELECT id FROM j)) AND e.dataset_id = ANY (ARRAY(SELECT id FROM names))
+              UNION
+             SELECT coalesce(s.canonical_id, c.input_dataset_id), coalesce(t.canonical_id, c.dataset_id)
+               FROM column_edge c
+               LEFT JOIN dataset s ON s.id = c.input_dataset_id AND s.canonical_id IS NOT NULL
+               LEFT JOIN dataset t ON t.id = c.dataset_id AND t.canonical_id IS NOT NULL
+              WHERE c.job_id IS NULL
+                AND c.dataset_id = ANY (ARRAY(SELECT id FROM names))
+                AND c.input_dataset_id = ANY (ARRAY(SELECT id FROM names))) e
+      WHERE e.source <> e.target)
+"""
+_COLUMN_EDGE_LIST = """
+    (SELECT json_agg(json_build_object(
+                'source', json_build_object('dataset_id', e.source, 'column', e.input_field),
+                'target', json_build_object('dataset_id', e.target, 'column', e.field),
+                'job_id', e.job_id, 'type', e.type, 'subtype', e.subtype, 'description', e.description)
+            ORDER BY e.target, e.field COLLATE "C", e.source, e.input_field COLLATE "C", e.job_id, e.type, e.subtype)
+       FROM (SELECT DISTINCT coalesce(s.canonical_id, c.input_dataset_id) AS source, c.input_field,
+                    coalesce(t.canonical_id, c.dataset_id) AS target, c.field,
+                    c.job_id, c.type, c.subtype, c.description
+               FROM {edges}
+               LEFT JOIN dataset s ON s.id = c.input_dataset_id AND s.canonical_id IS NOT NULL
+               LEFT JOIN dataset t ON t.id = c.dataset_id AND t.canonical_id IS NOT NULL
+              WHERE {where}) e)::text
+"""
+_COLUMN_EDGES = _COLUMN_EDGE_LIST.format(
+    edges="column_edge c",
+    where="""CAST(:columns AS boolean) AND c.dataset_id = ANY (ARRAY(SELECT id FROM names))
+                AND c.input_dataset_id = ANY (ARRAY(SELECT id FROM names))""",
+)
+_FRONTIER = """
+    (SELECT json_agg(json_build_object('id', w.id, 'type', CASE WHEN w.is_job THEN 'job' ELSE 'dataset' END,
+                                       'direction', w.way, 'after', w.resume) ORDER BY w.way DESC, w.id)
+       FROM (SELECT up.*, 'upstream' AS way FROM up UNION ALL SELECT down.*, 'downstream' FROM down) w
+      WHERE w.is_open)::text
+"""
+_TRUNCATED = """
+    (SELECT count(*) >= :share AND bool_or(is_open) FROM up) IS TRUE
+    OR (SELECT count(*) >= CASE WHEN :up THEN greatest(:most - (SELECT count(*) FROM up) + 1, 1) ELSE :most END
+               AND bool_or(is_open) FROM down) IS TRUE
+"""
+_DOWN_SHARE = "CAST(CASE WHEN :up THEN greatest(:most - (SELECT count(*) FROM up) + 1, 1) ELSE :most END AS integer)"
+
+
+def _walk(start: str, of_job: str) -> str:
+    return f"""
+    WITH start AS MATERIALIZED ({start}),
+    up AS MATERIALIZED (
+        SELECT w.* FROM start, lineage_nodes(
+            start.id, {of_job}, true, :depth, CAST(:share AS integer), CAST(:after AS uuid)) w WHERE :up),
+    down AS MATERIALIZED (
+        SELECT w.* FROM start, lineage_nodes(
+            start.id, {of_job}, false, :depth, {_DOWN_SHARE}, CAST(:after AS uuid)) w WHERE :down),
+    d AS MATERIALIZED (SELECT id FROM up WHERE NOT is_job UNION SELECT id FROM down WHERE NOT is_job),
+    j AS MATERIALIZED (SELECT id FROM up WHERE is_job UNION SELECT id FROM down WHERE is_job),
+    {_NAMES}
+    SELECT start.id::text, {_DATASETS}, {_JOBS}, {_EDGES}, {_COLUMN_EDGES}, {_FRONTIER}, NULL, {_TRUNCATED} FROM start
+    """
+
+
+_CANONICAL = "SELECT coalesce(canonical_id, id) AS id FROM dataset WHERE id = :start"
+_AROUND = {False: text(_walk(_CANONICAL, "false")), True: text(_walk("SELECT id FROM job WHERE id = :start", "true"))}
+
+
+# Planning such a statement takes longer than most walks; the indexes give its plan, whatever the values.
+_PLAN_ONCE = text("SET LOCAL plan_cache_mode = force_generic_plan")
+
+
+def draw_around(
+    session: Session, start: UUID, reach: Reach, *, of_job: bool = False, columns: bool = True
+) -> Drawn | None:
+    """Return the graph around a dataset or job, or None if there is no such thing."""
+    given = _given(start, reach) | {"columns": columns, "after": reach.after}
+    session.execute(_PLAN_ONCE)
+    row = session.execute(_AROUND[of_job], given).first()
+    return None if row is None else _drawn(row)
+
+
+def _given(start: UUID, reach: Reach) -> dict[str, Any]:
+    return {
+        "start": start,
+        "depth": reach.depth,
+        "most": reach.max_nodes,
+        "share": reach.share(0, 0),
+        "up": "upstream" in reach.ways,
+        "down": "downstream" in reach.ways,
+    }
+
+
+def _drawn(row: Any) -> Drawn:
+    lists = (msgspec.Raw((part or "[]").encode()) for part in row[1:-1])
+    datasets, jobs, edges, column_edges, frontier, columns = lists
+    return Drawn(row[0], datasets, jobs, edges, column_edges, frontier, columns, row[-1])
+
+
+_PARTS = text(
+    f"""
+    WITH d AS MATERIALIZED (SELECT unnest(CAST(:datasets AS uuid[])) AS id),
+    j AS MATERIALIZED (SELECT unnest(CAST(:jobs AS uuid[])) AS id),
+    {_NAMES}
+    SELECT '', {_DATASETS}, {_JOBS}, {_EDGES}, {_COLUMN_EDGES}, NULL, NULL, false
+    """
+)
+_NODES = text(
+    f"""
+    WITH d AS MATERIALIZED (SELECT unnest(CAST(:datasets AS uuid[])) AS id),
+    j AS MATERIALIZED (SELECT unnest(CAST(:jobs AS uuid[])) AS id)
+    SELECT '', {_DATASETS}, {_JOBS}, NULL, NULL, NULL, NULL, false
+    """
 )
 
 
-def walk_columns(
-    session: Session, start: tuple[UUID, str], way: Way, depth: int, most: int, after: tuple[UUID, str] | None = None
-) -> tuple[list[ColumnKey], list[OpenColumn]]:
-    """Return the columns up or down from one, at most `depth` edges away, nearest first, and where the walk stopped."""
+def draw_between(session: Session, datasets: Iterable[str], jobs: Iterable[str]) -> Drawn:
+    """Return the graph of some datasets and jobs: all current edges between them."""
+    given = {"datasets": _array(datasets), "jobs": _array(jobs), "columns": True}
+    return _drawn(session.execute(_PARTS, given).one())
+
+
+def draw_nodes(session: Session, datasets: Iterable[str], jobs: Iterable[str]) -> Drawn:
+    """Return some datasets and jobs, without edges."""
+    return _drawn(session.execute(_NODES, {"datasets": _array(datasets), "jobs": _array(jobs)}).one())
+
+
+def _array(ids: Iterable[str]) -> str:
+    """Return ids as the text of an array: as a list, psycopg would look at every one of them."""
+    return "{" + ",".join(ids) + "}"
+
+
+_EDGES_OF_COLUMNS = _COLUMN_EDGE_LIST.format(
+    edges="""names n JOIN column_edge c ON c.dataset_id = n.name AND c.field = n.field
+               JOIN names o ON o.name = c.input_dataset_id AND o.field = c.input_field""",
+    where="true",
+)
+_AROUND_COLUMN = text(
+    f"""
+    WITH start AS MATERIALIZED ({_CANONICAL}),
+    up AS MATERIALIZED (
+        SELECT w.* FROM start, lineage_columns(
+            start.id, :field, true, :depth, CAST(:share AS integer), CAST(:after AS uuid), CAST(:after_field AS text)) w
+         WHERE :up),
+    down AS MATERIALIZED (
+        SELECT w.* FROM start, lineage_columns(
+            start.id, :field, false, :depth, {_DOWN_SHARE}, CAST(:after AS uuid), CAST(:after_field AS text)) w
+         WHERE :down),
+    k AS MATERIALIZED (SELECT id, field FROM up UNION SELECT id, field FROM down),
+    d AS MATERIALIZED (SELECT DISTINCT id FROM k),
+    names AS MATERIALIZED (
+        SELECT id AS name, id, field FROM k
+         UNION ALL
+        SELECT a.id, k.id, k.field FROM k JOIN dataset a ON a.canonical_id = k.id)
+    SELECT start.id::text, {_DATASETS}, NULL, NULL,
+        {_EDGES_OF_COLUMNS},
+        (SELECT json_agg(json_build_object('dataset_id', w.id, 'column', w.field, 'direction', w.way,
+                                           'after', w.resume || '/' || w.resume_field)
+                         ORDER BY w.way DESC, w.id, w.field)
+           FROM (SELECT up.*, 'upstream' AS way FROM up UNION ALL SELECT down.*, 'downstream' FROM down) w
+          WHERE w.is_open)::text,
+        (SELECT json_agg(json_build_object('dataset_id', k.id, 'column', k.field) ORDER BY k.id, k.field COLLATE "C")
+           FROM k)::text,
+        {_TRUNCATED}
+      FROM start
+    """
+)
+
+
+def draw_around_column(
+    session: Session, start: UUID, column: str, reach: Reach, after: tuple[UUID, str] | None
+) -> Drawn | None:
+    """Return the columns around one, and the datasets they are of; None if there is no such dataset."""
     after_id, after_field = after or (None, None)
-    given = {"start": start[0], "field": start[1], "upstream": way == "upstream", "depth": depth, "most": most}
-    keys: list[ColumnKey] = []
-    stopped: list[OpenColumn] = []
-    for id_, column, is_open, resume, resume_field in session.execute(
-        _WALK_COLUMNS, given | {"after": after_id, "after_field": after_field}
-    ):
-        keys.append((id_, column))
-        if is_open:
-            stopped.append(OpenColumn((id_, column), way, (resume, resume_field) if resume else None))
-    return keys, stopped
-
-
-_DATASETS = text(
-    """
-    SELECT d.id::text, d.namespace, d.name, d.layer, d.type, d.owner, d.tags, d.deleted_at IS NOT NULL,
-           EXISTS (SELECT FROM quality_result q WHERE q.dataset_id = d.id)
-           OR EXISTS (SELECT FROM dataset a JOIN quality_result q ON q.dataset_id = a.id WHERE a.canonical_id = d.id)
-      FROM unnest(CAST(:ids AS uuid[])) AS wanted (id) JOIN dataset d ON d.id = wanted.id
-    """
-)
-
-
-def dataset_rows(session: Session, ids: Iterable[str]) -> list[Any]:
-    """Return (id, namespace, name, layer, type, owner, tags, deleted, whether it has check results) of datasets."""
-    return list(session.execute(_DATASETS, {"ids": list(ids)}))
-
-
-_JOBS = text(
-    """
-    SELECT j.id::text, j.namespace, j.name, k.value ->> 'integration',
-           (SELECT string_agg(owner ->> 'name', ', ') FROM jsonb_path_query(o.value, '$.owners[*]') AS owner
-             WHERE jsonb_typeof(owner -> 'name') = 'string'),
-           r.state, j.deleted_at IS NOT NULL
-      FROM unnest(CAST(:ids AS uuid[])) AS wanted (id) JOIN job j ON j.id = wanted.id
-      LEFT JOIN facet k ON k.owner_type = 'job' AND k.owner_id = j.id::text AND k.name = 'jobType'
-      LEFT JOIN facet o ON o.owner_type = 'job' AND o.owner_id = j.id::text AND o.name = 'ownership'
-      LEFT JOIN LATERAL (SELECT state FROM run WHERE run.job_id = j.id
-                          ORDER BY run.updated_at DESC, run.id DESC LIMIT 1) r ON true
-    """
-)
-
-
-def job_rows(session: Session, ids: Iterable[str]) -> list[Any]:
-    """Return (id, namespace, name, integration, owner, state of the newest run, deleted) of jobs."""
-    return list(session.execute(_JOBS, {"ids": list(ids)}))
-
-
-_EDGES = text(
-    """
-    SELECT DISTINCT CASE WHEN e.direction = 'input' THEN d.id ELSE e.job_id END::text,
-           CASE WHEN e.direction = 'input' THEN e.job_id ELSE d.id END::text
-      FROM unnest(CAST(:jobs AS uuid[])) AS j (id)
-      JOIN job_dataset e ON e.job_id = j.id
-      LEFT JOIN dataset a ON a.id = e.dataset_id AND a.canonical_id IS NOT NULL
-      JOIN unnest(CAST(:datasets AS uuid[])) AS d (id) ON d.id = coalesce(a.canonical_id, e.dataset_id)
-     UNION ALL
-    SELECT DISTINCT s.id::text, t.id::text
-      FROM (SELECT id AS name, id FROM unnest(CAST(:datasets AS uuid[])) AS d (id)
-             UNION ALL
-            SELECT a.id, d.id
-              FROM unnest(CAST(:datasets AS uuid[])) AS d (id) JOIN dataset a ON a.canonical_id = d.id) t
-      JOIN column_edge c ON c.dataset_id = t.name AND c.job_id IS NULL
-      LEFT JOIN dataset a ON a.id = c.input_dataset_id AND a.canonical_id IS NOT NULL
-      JOIN unnest(CAST(:datasets AS uuid[])) AS s (id) ON s.id = coalesce(a.canonical_id, c.input_dataset_id)
-     WHERE s.id <> t.id
-    """
-)
-
-
-def edges_between(session: Session, datasets: Iterable[str], jobs: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the (source, target) pairs of ids of all current edges between these nodes, in a stable order."""
-    rows = session.execute(_EDGES, {"datasets": list(datasets), "jobs": list(jobs)})
-    return sorted((source, target) for source, target in rows)
-
-
-_COLUMN_EDGE = "c.job_id::text, c.type, c.subtype, c.description"
-_COLUMN_EDGES = text(
-    f"""
-    SELECT DISTINCT s.id::text, c.input_field, t.id::text, c.field, {_COLUMN_EDGE}
-      FROM (SELECT id AS name, id FROM unnest(CAST(:datasets AS uuid[])) AS d (id)
-             UNION ALL
-            SELECT a.id, d.id
-              FROM unnest(CAST(:datasets AS uuid[])) AS d (id) JOIN dataset a ON a.canonical_id = d.id) t
-      JOIN column_edge c ON c.dataset_id = t.name
-      LEFT JOIN dataset a ON a.id = c.input_dataset_id AND a.canonical_id IS NOT NULL
-      JOIN unnest(CAST(:datasets AS uuid[])) AS s (id) ON s.id = coalesce(a.canonical_id, c.input_dataset_id)
-    """
-)
-_EDGES_OF_COLUMNS = text(
-    f"""
-    SELECT DISTINCT s.id::text, c.input_field, t.id::text, c.field, {_COLUMN_EDGE}
-      FROM (SELECT id AS name, id, field FROM unnest(CAST(:ids AS uuid[]), CAST(:fields AS text[])) AS d (id, field)
-             UNION ALL
-            SELECT a.id, d.id, d.field FROM unnest(CAST(:ids AS uuid[]), CAST(:fields AS text[])) AS d (id, field)
-              JOIN dataset a ON a.canonical_id = d.id) t
-      JOIN column_edge c ON c.dataset_id = t.name AND c.field = t.field
-      LEFT JOIN dataset a ON a.id = c.input_dataset_id AND a.canonical_id IS NOT NULL
-      JOIN unnest(CAST(:ids AS uuid[]), CAST(:fields AS text[])) AS s (id, field)
-        ON s.id = coalesce(a.canonical_id, c.input_dataset_id) AND s.field = c.input_field
-    """
-)
-
-
-def column_edges(session: Session, datasets: Iterable[str]) -> list[tuple[Any, ...]]:
-    """Return all current column edges between datasets, in a stable order.
-
-    Each is (source dataset, column, target dataset, column, job, type, subtype, description).
-    """
-    return _in_order(session.execute(_COLUMN_EDGES, {"datasets": list(datasets)}))
-
-
-def edges_between_columns(session: Session, keys: Iterable[ColumnKey]) -> list[tuple[Any, ...]]:
-    """Return all current column edges between columns, as `column_edges` does."""
-    ids, fields = [], []
-    for id_, column in keys:
-        ids.append(id_)
-        fields.append(column)
-    return _in_order(session.execute(_EDGES_OF_COLUMNS, {"ids": ids, "fields": fields}))
-
-
-def _in_order(rows: Iterable[Any]) -> list[tuple[Any, ...]]:
-    return sorted(map(tuple, rows), key=lambda row: (row[2], row[3], row[0], row[1], *(part or "" for part in row[4:])))
+    given = _given(start, reach) | {"field": column, "after": after_id, "after_field": after_field}
+    session.execute(_PLAN_ONCE)
+    row = session.execute(_AROUND_COLUMN, given).first()
+    return None if row is None else _drawn(row)
 
 
 _NEIGHBOURS = text(
@@ -224,31 +286,31 @@ _NEIGHBOURS = text(
 )
 
 
-def neighbours(session: Session, datasets: set[UUID], way: Way) -> set[tuple[UUID, UUID]]:
+def neighbours(session: Session, datasets: Iterable[UUID], way: Way) -> set[tuple[UUID, UUID]]:
     """Return (dataset, next dataset) for every dataset that is one hop up or down from one of these."""
-    given = {"ids": list(datasets), "upstream": way == "upstream", "first": FIRST}
+    given = {"ids": _array(map(str, datasets)), "upstream": way == "upstream", "first": FIRST}
     return {(dataset, other) for dataset, other in session.execute(_NEIGHBOURS, given)}
 
 
-def whole_graph(session: Session, limit: int) -> Walk:
-    """Return the nodes of at most `limit` current edges, and of those that no job stands between."""
-    canonical = func.coalesce(Dataset.canonical_id, Dataset.id)
-    query = (
-        select(JobDataset.job_id, canonical)
-        .join(Dataset, Dataset.id == JobDataset.dataset_id)
-        .order_by(JobDataset.job_id, JobDataset.direction, canonical)
-        .limit(limit + 1)
-    )
-    rows = session.execute(query).all()
-    found = Walk(truncated=len(rows) > limit)
-    for job, dataset in rows[:limit]:
-        found.jobs[str(job)] = None
-        found.datasets[str(dataset)] = None
-    direct = text("SELECT dataset_id, input_dataset_id FROM column_edge WHERE job_id IS NULL LIMIT :limit")
-    names = {id_ for row in session.execute(direct, {"limit": limit}) for id_ in row}
-    for id_ in session.scalars(select(canonical).where(Dataset.id.in_(names))):
-        found.datasets[str(id_)] = None
-    return found
+_WHOLE = text(
+    """
+    SELECT NULL AS job, coalesce(d.canonical_id, d.id)::text
+      FROM (SELECT dataset_id, input_dataset_id FROM column_edge WHERE job_id IS NULL LIMIT :most) c
+      JOIN dataset d ON d.id IN (c.dataset_id, c.input_dataset_id)
+     UNION ALL
+    (SELECT e.job_id::text, coalesce(d.canonical_id, d.id)::text
+       FROM job_dataset e JOIN dataset d ON d.id = e.dataset_id
+      ORDER BY e.job_id, e.direction, e.dataset_id LIMIT :most)
+    """
+)
+
+
+def whole_graph(session: Session, limit: int) -> tuple[set[str], set[str], bool]:
+    """Return the datasets and jobs of at most `limit` current edges, and whether there are more edges."""
+    rows = session.execute(_WHOLE, {"most": limit + 1}).all()
+    of_jobs = [(job, dataset) for job, dataset in rows if job is not None]
+    datasets = {dataset for job, dataset in rows if job is None} | {dataset for _, dataset in of_jobs[:limit]}
+    return datasets, {job for job, _ in of_jobs[:limit]}, len(of_jobs) > limit
 
 
 _VALUE_EDGES = text(
@@ -270,7 +332,7 @@ def value_edges_into(session: Session, datasets: Iterable[str]) -> list[tuple[Co
 
     Those are the direct ones and those of unknown type, unless they mask what passes.
     """
-    rows = session.execute(_VALUE_EDGES, {"datasets": list(datasets)})
+    rows = session.execute(_VALUE_EDGES, {"datasets": _array(datasets)})
     return [((a, field_a), (b, field_b)) for a, field_a, b, field_b in rows]
 
 

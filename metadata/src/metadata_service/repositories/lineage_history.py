@@ -63,10 +63,13 @@ _DIRECT = text(
     """
     SELECT DISTINCT coalesce(s.canonical_id, s.id)::text, c.input_field, coalesce(t.canonical_id, t.id)::text, c.field,
            NULL, c.type, c.subtype, c.description
-      FROM unnest(CAST(:datasets AS uuid[])) AS n (id)
-      JOIN dataset o ON o.id = n.id OR o.canonical_id = n.id
-      JOIN column_edge c ON c.job_id IS NULL AND
-           CASE WHEN :upstream THEN c.dataset_id ELSE c.input_dataset_id END = o.id
+      FROM (SELECT id FROM unnest(CAST(:datasets AS uuid[])) AS n (id)
+             UNION ALL
+            SELECT d.id FROM unnest(CAST(:datasets AS uuid[])) AS n (id) JOIN dataset d ON d.canonical_id = n.id) n
+     CROSS JOIN LATERAL (
+        SELECT * FROM column_edge WHERE :upstream AND job_id IS NULL AND dataset_id = n.id
+         UNION ALL
+        SELECT * FROM column_edge WHERE NOT :upstream AND job_id IS NULL AND input_dataset_id = n.id) c
       JOIN dataset s ON s.id = c.input_dataset_id
       JOIN dataset t ON t.id = c.dataset_id
       JOIN facet f ON f.owner_type = 'static' AND f.owner_id = c.dataset_id::text AND f.name = 'columnLineage'
@@ -105,7 +108,8 @@ def jobs_near(session: Session, datasets: Iterable[str], way: Way, at: datetime)
 def direct_edges(session: Session, datasets: Iterable[str], way: Way, at: datetime) -> list[tuple[Any, ...]]:
     """Return the column edges without a job into datasets (upstream) or out of them, told by a time.
 
-    Each as `repositories.lineage.column_edges` has it. Only what DatasetEvents say now is known, and since when.
+    Each is (source dataset, column, target dataset, column, job, type, subtype, description). Only what DatasetEvents
+    say now is known, and since when.
     """
     given = {"datasets": list(datasets), "upstream": way == "upstream", "at": at}
     return [tuple(row) for row in session.execute(_DIRECT, given)]

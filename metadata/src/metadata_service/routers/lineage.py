@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from metadata_service.dependencies import DbSession
 from metadata_service.openlineage import RunId, Time
+from metadata_service.repositories.lineage import Reach
 from metadata_service.schemas.lineage import (
     ColumnLineage,
     DatasetLineage,
@@ -24,7 +25,6 @@ from metadata_service.schemas.lineage import (
     RunLineage,
 )
 from metadata_service.services import impact, lineage, lineage_history, run_lineage
-from metadata_service.services.lineage import Reach
 
 router = APIRouter(tags=["lineage"])
 

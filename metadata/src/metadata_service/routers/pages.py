@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
 
@@ -16,11 +17,11 @@ from metadata_service.naming import LAYERS
 from metadata_service.reference import build_reference
 from metadata_service.rendering import templates
 from metadata_service.repositories.datasets import DatasetFilter
+from metadata_service.repositories.lineage import Reach
 from metadata_service.repositories.runs import RunFilter
 from metadata_service.schemas.common import RunState
 from metadata_service.schemas.lineage import ColumnLineageEdge, DatasetLineage
 from metadata_service.services import catalog, lineage, runs
-from metadata_service.services.lineage import Reach
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -48,7 +49,8 @@ def catalog_page(
 def dataset_page(request: Request, session: DbSession, dataset_id: UUID) -> HTMLResponse:
     """A dataset: columns, lineage, quality, runs, facets."""
     dataset = catalog.describe_dataset(session, dataset_id)
-    around = DatasetLineage(**lineage.around_dataset(session, dataset_id, Reach("upstream", 1, 1000)))
+    answer = lineage.around_dataset(session, dataset_id, Reach("upstream", 1, 1000))
+    around = DatasetLineage.model_validate_json(msgspec.json.encode(answer))
     return _render(
         request,
         "dataset.html",

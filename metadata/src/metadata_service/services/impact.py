@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy.orm import Session
 
-from metadata_service.problems import NotFoundError
-from metadata_service.repositories import impact, lineage
-from metadata_service.repositories.lineage import ColumnKey
+from metadata_service.repositories import impact
+from metadata_service.repositories.lineage import ColumnKey, Reach
 from metadata_service.services import lineage as graphs
 
 Answer = dict[str, Any]
@@ -26,17 +26,18 @@ ALL = ""  # stands for a dataset's columns, all of them: no column has an empty 
 class _Below:
     """The graph below a dataset, and how breakage passes through it."""
 
-    def __init__(self, edges: Iterable[tuple[str, str]], column_edges: Iterable[tuple[Any, ...]]) -> None:
+    def __init__(self, edges: Iterable[Answer], column_edges: Iterable[Answer]) -> None:
         self.next: dict[str, list[str]] = defaultdict(list)
-        for source, target in edges:
-            self.next[source].append(target)
+        for edge in edges:
+            self.next[edge["source"]].append(edge["target"])
         self.columns: dict[ColumnKey, list[tuple[str, str, str | None]]] = defaultdict(list)
         self.sources: dict[str, set[str]] = defaultdict(set)
         self.explained: set[tuple[str | None, str]] = set()  # (job, dataset it makes) with column lineage
-        for source, column, target, made, job, *_ in column_edges:
-            self.columns[source, column].append((target, made, job))
+        for edge in column_edges:
+            (source, column), (target, made) = (edge[end].values() for end in ("source", "target"))
+            self.columns[source, column].append((target, made, edge["job_id"]))
             self.sources[source].add(column)
-            self.explained.add((job, target))
+            self.explained.add((edge["job_id"], target))
 
     def broken_by(self, key: ColumnKey) -> Iterable[tuple[ColumnKey, str | None, bool]]:
         """Yield (column, job in between, whether that is certain) of what a broken column breaks at once.
@@ -55,25 +56,26 @@ class _Below:
 
 def of(session: Session, dataset_id: UUID, column: str | None, max_nodes: int) -> Answer:
     """Return the datasets, columns, jobs, products, dashboards and owners below a dataset or one of its columns."""
-    start = str(graphs.canonical_id(session, dataset_id))
-    if column is not None and not graphs.has_column(session, dataset_id, column):
-        raise NotFoundError("column", f"{column!r} of dataset {start}")
-    found = lineage.walk(session, UUID(start), "downstream", DEPTH, max_nodes)
-    edges = lineage.edges_between(session, found.datasets, found.jobs)
-    below = _Below(edges, lineage.column_edges(session, found.datasets))
+    drawn = graphs.draw_around(session, dataset_id, Reach("downstream", DEPTH, max_nodes))
+    start = drawn.start
+    if column is not None:
+        graphs.require_column(session, dataset_id, column)
+    nodes = graphs.nodes_of(session, drawn)
+    below = _Below(msgspec.json.decode(drawn.edges), msgspec.json.decode(drawn.column_edges))
     certain = _spread(below, (start, column or ALL), certain_only=True)
     broken, jobs = _spread(below, (start, column or ALL), certain_only=False)
     sure = {dataset for dataset, _ in certain[0]} | certain[1]
+    known = {node["id"]: node for node in nodes}
     if column is None:  # readers that make nothing, and direct successors, are below it as well
-        jobs |= found.jobs.keys()
-        broken |= {(dataset, ALL): None for dataset in found.datasets}
-        sure |= found.datasets.keys() | found.jobs.keys()
+        jobs |= {node["id"] for node in nodes if node["type"] == "job"}
+        broken |= {(node["id"], ALL): None for node in nodes if node["type"] == "dataset"}
+        sure |= known.keys()
     else:
-        readers = {step for step in below.next.get(start, ()) if step in found.jobs}
-        jobs |= {job for job in readers if not any((job, made) in below.explained for made in below.next.get(job, ()))}
+        readers = {step for step in below.next[start] if known[step]["type"] == "job"}
+        jobs |= {job for job in readers if not any((job, made) in below.explained for made in below.next[job])}
     columns = sorted(key for key in broken if key[1] != ALL and key[0] != start)
-    reached = dict.fromkeys(dataset for dataset, _ in broken if dataset != start)
-    shown = [node | {"certain": node["id"] in sure} for node in graphs.nodes(session, reached, dict.fromkeys(jobs))]
+    reached = {dataset for dataset, _ in broken} - {start}
+    shown = [node | {"certain": node["id"] in sure} for node in nodes if node["id"] in reached | jobs]
     made = [node for node in shown if node["type"] == "dataset"]
     products = [
         dict(zip(("name", "domain", "owner", "status", "version", "datasets"), row, strict=True))
@@ -89,8 +91,8 @@ def of(session: Session, dataset_id: UUID, column: str | None, max_nodes: int) -
         "dashboards": [node for node in made if node["kind"] == "dashboard"],
         "products": products,
         "owners": sorted(owners),
-        "truncated": found.truncated,
-        "frontier": graphs.frontier(found),
+        "truncated": drawn.truncated,
+        "frontier": drawn.frontier,
     }
 
 

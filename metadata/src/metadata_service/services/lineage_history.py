@@ -14,12 +14,43 @@ from metadata_service.column_lineage import column_sources
 from metadata_service.repositories import jobs
 from metadata_service.repositories import lineage as current
 from metadata_service.repositories import lineage_history as history
-from metadata_service.repositories.lineage import ColumnKey, OpenEnd, Walk, Way
+from metadata_service.repositories.lineage import ColumnKey, Reach, Way
 from metadata_service.repositories.lineage_history import EdgeThen
 from metadata_service.services import lineage
-from metadata_service.services.lineage import Answer, Reach
+from metadata_service.services.lineage import Answer
 
-ColumnEdge = tuple[Any, ...]  # as `repositories.lineage.column_edges` has it
+ColumnEdge = tuple[Any, ...]  # source dataset, column, target dataset, column, job, type, subtype, description
+
+
+@dataclass(frozen=True)
+class OpenEnd:
+    """A node at which a walk stopped though the graph goes on; `after`: the neighbours up to this id are known."""
+
+    id: str
+    is_job: bool
+    way: Way
+    after: str | None
+
+
+@dataclass
+class Walk:
+    """The ids of what a walk reached, nearest first, and where it stopped before the end."""
+
+    datasets: dict[str, None] = field(default_factory=dict)
+    jobs: dict[str, None] = field(default_factory=dict)
+    open: list[OpenEnd] = field(default_factory=list)
+    truncated: bool = False
+
+    def __len__(self) -> int:
+        """Return the number of nodes."""
+        return len(self.datasets) + len(self.jobs)
+
+    def add(self, other: Walk) -> None:
+        """Add what another walk found."""
+        self.datasets |= other.datasets
+        self.jobs |= other.jobs
+        self.open += other.open
+        self.truncated |= other.truncated
 
 
 @dataclass
@@ -50,8 +81,8 @@ class Then:
 def around_dataset(session: Session, dataset_id: UUID, reach: Reach, at: datetime, columns: bool) -> Answer:
     """Return what lay upstream and downstream of a dataset at a time."""
     start = lineage.canonical_id(session, dataset_id)
-    then = _walk_both(session, str(start), reach, at, of_job=False)
-    return {"dataset_id": str(start)} | lineage.describe_walk(reach, at) | _draw(session, then, columns)
+    then = _walk_both(session, start, reach, at, of_job=False)
+    return {"dataset_id": start} | lineage.describe_walk(reach, at) | _draw(session, then, columns)
 
 
 def around_job(session: Session, job_id: UUID, reach: Reach, at: datetime, columns: bool) -> Answer:
@@ -67,14 +98,14 @@ def around_column(session: Session, dataset_id: UUID, column: str, reach: Reach,
     They are looked for among the columns of the datasets around its own.
     """
     start = lineage.canonical_id(session, dataset_id)
-    then = _walk_both(session, str(start), reach, at, of_job=False)
+    then = _walk_both(session, start, reach, at, of_job=False)
     edges = then.column_edges(session)
     keys: dict[ColumnKey, None] = {}
     for way in reach.ways:
-        keys |= dict.fromkeys(_follow(edges, (str(start), column), way, reach.depth))
+        keys |= dict.fromkeys(_follow(edges, (start, column), way, reach.depth))
     inner = [edge for edge in edges if (edge[0], edge[1]) in keys and (edge[2], edge[3]) in keys]
     return {
-        "dataset_id": str(start),
+        "dataset_id": start,
         "column": column,
         **lineage.describe_walk(reach, at),
         "nodes": lineage.nodes(session, dict.fromkeys(id_ for id_, _ in keys), ()),
@@ -89,12 +120,9 @@ def changes(
     session: Session, start: UUID, reach: Reach, since: datetime, until: datetime, *, of_job: bool
 ) -> dict[str, Any]:
     """Return the nodes and edges that came and went around a node between two times."""
-    if of_job:
-        lineage.require_job(session, start)
-    else:
-        start = lineage.canonical_id(session, start)
-    before = _walk_both(session, str(start), reach, since, of_job=of_job)
-    after = _walk_both(session, str(start), reach, until, of_job=of_job)
+    node = str(lineage.require_job(session, start).id) if of_job else lineage.canonical_id(session, start)
+    before = _walk_both(session, node, reach, since, of_job=of_job)
+    after = _walk_both(session, node, reach, until, of_job=of_job)
     return {
         "direction": reach.direction,
         "depth": reach.depth,
@@ -112,7 +140,10 @@ def _draw(session: Session, then: Then, columns: bool) -> Answer:
         "edges": [{"source": source, "target": target} for source, target in then.pairs()],
         "column_edges": [lineage.column_edge(edge) for edge in then.column_edges(session)] if columns else [],
         "truncated": then.found.truncated,
-        "frontier": lineage.frontier(then.found),
+        "frontier": [
+            {"id": end.id, "type": "job" if end.is_job else "dataset", "direction": end.way, "after": end.after}
+            for end in then.found.open
+        ],
     }
 
 
@@ -133,11 +164,9 @@ def _difference(session: Session, one: Then, other: Then) -> Answer:
 def _walk_both(session: Session, start: str, reach: Reach, at: datetime, *, of_job: bool) -> Then:
     at = at.astimezone(UTC)
     then = Then(Walk())
-
-    def walk(way: Way, most: int) -> Walk:
-        return _walk(session, start, way, reach, most, at, then, of_job=of_job)
-
-    then.found = lineage.walk_both(reach, walk)
+    for place, way in enumerate(reach.ways):
+        most = reach.share(place, len(then.found))
+        then.found.add(_walk(session, start, way, reach, most, at, then, of_job=of_job))
     return then
 
 

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from metadata_service.models import Run
 from metadata_service.problems import NotFoundError
-from metadata_service.repositories import lineage, run_lineage
-from metadata_service.repositories.lineage import Way
-from metadata_service.services.lineage import Reach
+from metadata_service.repositories import run_lineage
+from metadata_service.repositories.lineage import Reach, Way
+from metadata_service.services import lineage
 
 
 def around_run(session: Session, run_id: str, reach: Reach) -> dict[str, Any]:
@@ -83,15 +83,10 @@ def _nodes(session: Session, runs: dict[str, None], datasets: dict[str, None]) -
     ]
     shown += [
         {
-            "id": row[0],
-            "type": "dataset",
-            "namespace": row[1],
-            "name": row[2],
-            "state": None,
+            **{key: node[key] for key in ("id", "type", "namespace", "name", "state", "deleted")},
             "started_at": None,
             "ended_at": None,
-            "deleted": row[7],
         }
-        for row in lineage.dataset_rows(session, datasets)
+        for node in lineage.nodes(session, datasets, ())
     ]
     return sorted(shown, key=lambda node: (node["type"], node["namespace"] or "", node["name"] or "", node["id"]))
