@@ -221,6 +221,24 @@ def test_commands_work_on_this_stack(platform: Any) -> None:
         assert said in done.stdout, command
 
 
+def test_a_key_bound_to_a_namespace_is_made_used_and_revoked(platform: Any) -> None:
+    made = platform.dp("key", "create", "team-a", "--namespace", "team-a", "--json")
+    assert made.returncode == 0, made.stderr
+    key = json.loads(made.stdout)["key"]
+    for namespace, status in (("team-a", 201), ("team-b", 403)):
+        job = {"job": {"namespace": namespace, "name": "load"}}
+        answer = httpx.post(
+            f"{platform.settings.metadata_url}/runs", json=job, headers={"Authorization": f"Bearer {key}"}
+        )
+        assert answer.status_code == status, answer.text
+    assert "team-a" in platform.dp("key", "list").stdout
+    again = platform.dp("key", "create", "team-a")
+    assert (again.returncode, "revoke it first" in again.stderr) == (1, True)
+    assert platform.dp("key", "revoke", "team-a").returncode == 0
+    [entry] = [item for item in json.loads(platform.dp("key", "list", "--json").stdout) if item["name"] == "team-a"]
+    assert entry["revoked_at"] is not None
+
+
 def test_airflows_database_is_made_anew(platform: Any) -> None:
     done = platform.dp("airflow", "reset", "--yes")
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ from dataplatform_cli.command import Json, reported, settings_of_repository
 from dataplatform_cli.contract import app as contract_app
 from dataplatform_cli.dag import app as dag_app
 from dataplatform_cli.display import err, out, start_display
+from dataplatform_cli.key import app as key_app
 from dataplatform_cli.minio import app as minio_app
 from dataplatform_cli.new import app as new_app
 from dataplatform_cli.settings import find_root
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(airflow_app, name="airflow")
 app.add_typer(bench_app, name="bench")
 app.add_typer(contract_app, name="contract")
+app.add_typer(key_app, name="key")
 app.add_typer(minio_app, name="minio")
 app.add_typer(dag_app, name="dag")
 app.add_typer(new_app, name="new")

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 
+from metadata_service.dependencies import check_reader
+from metadata_service.lean import LeanMiddleware
 from metadata_service.metrics import Metrics
 from metadata_service.middleware import RequestContextMiddleware
 from metadata_service.problems import install_handlers
@@ -20,6 +22,7 @@ from metadata_service.routers import (
     analytics,
     datasets,
     events,
+    keys,
     lineage,
     pages,
     product_pages,
@@ -28,6 +31,7 @@ from metadata_service.routers import (
     search,
     system,
 )
+from metadata_service.services.access import KeyRing
 from metadata_service.services.intake import Intake
 from metadata_service.services.projector import Projector
 from metadata_service.settings import ServiceSettings
@@ -57,18 +61,21 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=lifespan,
+        dependencies=[Depends(check_reader)],
         docs_url=None,  # FastAPI's pages load their scripts from a CDN; ours need no network
         redoc_url=None,
     )
     app.state.settings = settings
     app.state.sessions = sessions
     app.state.metrics = metrics
+    app.state.keys = KeyRing(sessions, settings.api_key.get_secret_value())
     app.state.intake = intake
     app.state.projector = projector
     install_handlers(app)
-    for module in (system, events, datasets, lineage, runs, products, analytics, search, pages, product_pages):
+    for module in (system, keys, events, datasets, lineage, runs, products, analytics, search, pages, product_pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.add_middleware(LeanMiddleware, routes=app.routes)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]

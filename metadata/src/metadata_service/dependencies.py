@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import hmac
+import asyncio
+import base64
+import binascii
+import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.orm import Session, sessionmaker
 
 from metadata_service.metrics import Metrics
-from metadata_service.problems import ProblemError
+from metadata_service.models import AuditEntry
+from metadata_service.problems import ProblemError, is_page
+from metadata_service.rendering import masked
+from metadata_service.services.access import Principal
 from metadata_service.settings import ServiceSettings
 
-_bearer = HTTPBearer(auto_error=False, description="The service's API key.")
+MAX_AUDITED_BODY = 16 * 1024
+OPEN_PATHS = frozenset({"/health", "/health/projection", "/metrics"})
+# What the OpenAPI document says of routes that need a key; `get_key` reads it.
+_bearer = HTTPBearer(auto_error=False, description="An API key; see `dp key create`.")
+Documented = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
 def get_settings(request: Request) -> ServiceSettings:
@@ -50,26 +60,111 @@ def get_session(
         session.commit()
 
 
-def require_key(
-    settings: Annotated[ServiceSettings, Depends(get_settings)],
-    given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> None:
-    """Refuse a request without the API key."""
-    key = settings.api_key.get_secret_value()
-    if given is None or not hmac.compare_digest(given.credentials.encode(), key.encode()):
-        detail = "This needs the header Authorization: Bearer <API key>." if given is None else "The API key is wrong."
-        raise ProblemError(401, detail, headers={"WWW-Authenticate": "Bearer"})
+DbSession = Annotated[Session, Depends(get_session, scope="function")]
 
 
-def check_writer(request: Request) -> None:
-    """Refuse a request without the API key, on a route that takes the bare request.
+def get_key(request: Request) -> str | None:
+    """Return the key that a request came with: a bearer token, or (for browsers) the password of basic credentials."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip() or None
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(credentials, validate=True).decode().partition(":")[2] or None
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return None
+
+
+async def identify(request: Request, _: Documented = None) -> Principal:
+    """Return whose key a request came with.
+
+    Raises:
+        ProblemError: 401, it came without one, or with one that is nobody's.
+    """
+    key, ring = get_key(request), request.app.state.keys
+    scheme = 'Basic realm="data platform", charset="UTF-8"' if is_page(request.url.path) else "Bearer"
+    challenge = {"WWW-Authenticate": scheme}
+    if key is None:
+        raise ProblemError(401, "This needs the header Authorization: Bearer <API key>.", headers=challenge)
+    principal, known = ring.remembered(key)
+    if not known:
+        principal = await asyncio.to_thread(ring.find, key)
+    if principal is None:
+        raise ProblemError(401, "The API key is wrong, revoked or expired.", headers=challenge)
+    found: Principal = principal
+    return found
+
+
+async def check_writer(request: Request, _: Documented = None) -> Principal:
+    """Return whose key a request came with, if it may write.
+
+    Raises:
+        ProblemError: 401 or 403.
+    """
+    principal = await identify(request)
+    if not principal.is_writer:
+        raise ProblemError(403, f"The key {principal.name!r} may only read.")
+    return principal
+
+
+async def check_reader(request: Request) -> Principal | None:
+    """Return who reads; None for anybody, where reading needs no key.
 
     Raises:
         ProblemError: 401.
     """
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    given = HTTPAuthorizationCredentials(scheme=scheme, credentials=credentials) if scheme.lower() == "bearer" else None
-    require_key(request.app.state.settings, given)
+    if request.app.state.settings.public_reads or request.url.path in OPEN_PATHS:
+        return None
+    return await identify(request)
+
+
+async def audit(request: Request, principal: Principal, session: Session) -> None:
+    """Note a write, in its own transaction: it is noted if it is carried out, and not otherwise."""
+    entry = AuditEntry(
+        key_name=principal.name,
+        method=request.method,
+        path=request.url.path,
+        request_id=request.scope.get("request_id", ""),
+        body=await _small_body(request),
+    )
+    session.add(entry)
+
+
+async def _small_body(request: Request) -> Any:
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > MAX_AUDITED_BODY:
+        return None
+    try:
+        return masked(json.loads(await request.body()))
+    except (ValueError, RecursionError):
+        return None
+
+
+async def require_scoped_writer(
+    request: Request, principal: Annotated[Principal, Depends(check_writer)], session: DbSession
+) -> Principal:
+    """Return who writes. The route has to see to it that it writes in the key's namespaces only."""
+    await audit(request, principal, session)
+    return principal
+
+
+async def require_writer(principal: Annotated[Principal, Depends(require_scoped_writer)]) -> Principal:
+    """Return who writes, on a route that no key bound to namespaces may use."""
+    if principal.namespaces is not None:
+        raise ProblemError(403, f"The key {principal.name!r} is bound to namespaces, and this belongs to none.")
+    return principal
+
+
+async def require_admin(
+    request: Request, principal: Annotated[Principal, Depends(identify)], session: DbSession
+) -> Principal:
+    """Return who administrates."""
+    if principal.role != "admin":
+        raise ProblemError(403, f"The key {principal.name!r} is no admin's.")
+    if request.method != "GET":
+        await audit(request, principal, session)
+    return principal
 
 
 @dataclass(frozen=True)
@@ -95,21 +190,30 @@ async def read_body(request: Request) -> bytes:
         ProblemError: it is larger than the settings allow (413), or no gzip though its header says so (400).
     """
     limit = request.app.state.settings.max_body_bytes
-    body = bytearray()
-    unpack = zlib.decompressobj(wbits=31) if request.headers.get("content-encoding") == "gzip" else None
-    try:
-        async for chunk in request.stream():
-            body += unpack.decompress(chunk, limit + 1 - len(body)) if unpack else chunk
-            if len(body) > limit:
-                raise ProblemError(413, f"The body is larger than {limit} bytes.")
-    except zlib.error:
-        raise ProblemError(400, "The body is not gzip, though Content-Encoding says so.") from None
-    return bytes(body)
+    gzipped = (b"content-encoding", b"gzip") in request.scope["headers"]
+    unpack = zlib.decompressobj(wbits=31) if gzipped else None
+    more = True
+    parts: list[bytes] = []
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ProblemError(400, "The client went away.")
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        try:
+            parts.append(unpack.decompress(chunk, limit + 1) if unpack else chunk)
+        except zlib.error:
+            raise ProblemError(400, "The body is not gzip, though Content-Encoding says so.") from None
+        limit -= len(parts[-1])
+        if limit < 0:
+            raise ProblemError(413, f"The body is larger than {request.app.state.settings.max_body_bytes} bytes.")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-DbSession = Annotated[Session, Depends(get_session, scope="function")]
 Sessions = Annotated[sessionmaker[Session], Depends(get_sessions)]
 PageOf = Annotated[Paging, Depends(get_paging)]
 Settings = Annotated[ServiceSettings, Depends(get_settings)]
 ServiceMetrics = Annotated[Metrics, Depends(get_metrics)]
-writer = Depends(require_key)
+ScopedWriter = Annotated[Principal, Depends(require_scoped_writer)]
+Admin = Annotated[Principal, Depends(require_admin)]
+writer = Depends(require_writer)
+admin = Depends(require_admin)

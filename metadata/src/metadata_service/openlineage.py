@@ -162,19 +162,20 @@ AnyEvent = RunEvent | JobEvent | DatasetEvent
 
 @dataclass(frozen=True, slots=True)
 class ReadEvent:
-    """A valid event, its time, its JSON as it is stored, and the SHA-256 of its canonical form."""
+    """A valid event, its time, its JSON as it is stored, the SHA-256 of its canonical form, and who sent it."""
 
     event: AnyEvent
     at: datetime
     payload: bytes
     digest: bytes
+    key_name: str | None = None
 
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-def read_event(raw: bytes | memoryview) -> ReadEvent:
+def read_event(raw: bytes | memoryview, key_name: str | None = None) -> ReadEvent:
     """Validate one event.
 
     Raises:
@@ -191,7 +192,7 @@ def read_event(raw: bytes | memoryview) -> ReadEvent:
     if b"\\u0000" in raw:
         payload, raw = _mend(raw)
     event, at = check_event(payload)
-    return ReadEvent(event, at, raw, hashlib.sha256(_encode(payload)).digest())
+    return ReadEvent(event, at, raw, hashlib.sha256(_encode(payload)).digest(), key_name)
 
 
 def check_event(payload: object) -> tuple[AnyEvent, datetime]:
@@ -216,7 +217,7 @@ def check_event(payload: object) -> tuple[AnyEvent, datetime]:
         )
     try:
         event = msgspec.convert(payload, model)
-        faults = list(_faults_of_names(event))
+        faults = _faults_of_names(event)
         at = parse_time(event.event_time)
     except (msgspec.ValidationError, ValueError):
         raise UnprocessableError("The event is not valid OpenLineage.", list(_faults(payload, model))) from None
@@ -230,23 +231,31 @@ def given(facets: GivenFacets) -> FacetMap:
     return {name: facet for name, facet in facets.items() if facet is not None} if facets else {}
 
 
-def _faults_of_names(event: AnyEvent) -> Iterator[FieldError]:
-    named: list[tuple[str, EventJob | EventDataset]] = []
+def _faults_of_names(event: AnyEvent) -> list[FieldError]:
+    faults = []
     if isinstance(event, DatasetEvent):
-        named.append(("dataset", event.dataset))
+        faults += _faults_of_name("dataset", event.dataset)
     else:
-        named.append(("job", event.job))
-        named += [(f"inputs.{number}", item) for number, item in enumerate(event.inputs or ())]
-        named += [(f"outputs.{number}", item) for number, item in enumerate(event.outputs or ())]
+        faults += _faults_of_name("job", event.job)
+        for side, items in (("inputs", event.inputs), ("outputs", event.outputs)):
+            for number, item in enumerate(items or ()):
+                if not (_is_plain(item.namespace) and _is_plain(item.name)):
+                    faults += _faults_of_name(f"{side}.{number}", item)
     if isinstance(event, RunEvent):
         fault = _fault_of_name(event.run.run_id, MAX_RUN_ID_BYTES)
         if fault:
-            yield FieldError("run.runId", fault)
-    for place, item in named:
-        for key in ("namespace", "name"):
-            fault = _fault_of_name(getattr(item, key), MAX_NAME_BYTES)
-            if fault:
-                yield FieldError(f"{place}.{key}", fault)
+            faults.append(FieldError("run.runId", fault))
+    return faults
+
+
+def _is_plain(name: str) -> bool:
+    """Tell whether a name is one at first glance: short and not blank."""
+    return 0 < len(name) <= MAX_NAME_BYTES // 4 and not name.isspace()
+
+
+def _faults_of_name(place: str, item: EventJob | EventDataset) -> list[FieldError]:
+    found = [(key, _fault_of_name(getattr(item, key), MAX_NAME_BYTES)) for key in ("namespace", "name")]
+    return [FieldError(f"{place}.{key}", fault) for key, fault in found if fault]
 
 
 def _faults(payload: dict[str, Any], model: type[AnyEvent]) -> Iterator[FieldError]:

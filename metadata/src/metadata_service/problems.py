@@ -83,14 +83,15 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
         "instance": request.url.path,
         "request_id": request.scope.get("request_id"),
     }
-    if "text/html" in request.headers.get("accept", "") and _is_page(request.url.path):
-        return templates.TemplateResponse(request, "error.html", body, problem.status)
+    if "text/html" in request.headers.get("accept", "") and is_page(request.url.path):
+        return templates.TemplateResponse(request, "error.html", body, problem.status, headers=problem.headers)
     if problem.errors:
         body["errors"] = [{"field": error.field, "message": error.message} for error in problem.errors]
     return JSONResponse(body, problem.status, problem.headers, media_type="application/problem+json")
 
 
-def _is_page(path: str) -> bool:
+def is_page(path: str) -> bool:
+    """Tell whether a path is one of the web pages'."""
     return path == "/" or path.startswith("/ui/")
 
 

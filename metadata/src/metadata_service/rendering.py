@@ -16,6 +16,7 @@ templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 NOTHING = "\u2013"
 _PASSWORD = re.compile(r"(\w+://[^/\s:@\"]+):[^/\s@\"]+@")
+_SECRET = re.compile(r"password|passwd|secret|token|api_?key", re.IGNORECASE)
 
 _PARTS = re.compile(r"[^_./:]*[_./:]+|[^_./:]+")
 
@@ -60,6 +61,15 @@ def _value(value: Any) -> str:
 def _pretty(value: Any) -> str:
     """Return JSON for reading, passwords in addresses left out."""
     return _PASSWORD.sub(r"\1:***@", json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def masked(value: Any) -> Any:
+    """Return a JSON value without what looks like a secret: values of such names, passwords in addresses."""
+    if isinstance(value, dict):
+        return {key: "***" if _SECRET.search(key) else masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [masked(item) for item in value]
+    return _PASSWORD.sub(r"\1:***@", value) if isinstance(value, str) else value
 
 
 def _short_name(name: str) -> str:

@@ -28,6 +28,9 @@ class ServiceSettings(BaseSettings):
     # Largest body of a request after decompression.
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
 
+    # Whether pages and GET requests are open to everybody who can reach the service, or need a key too.
+    public_reads: bool = True
+
     # How many data products, and edges registered between them, there may be.
     max_products: Annotated[int, Field(ge=0)] = 10_000
     max_lineage_entries: Annotated[int, Field(ge=0)] = 100_000

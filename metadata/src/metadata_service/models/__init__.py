@@ -1,5 +1,6 @@
 """Tables of the metadata store, a module for each of its parts."""
 
+from metadata_service.models.access import ApiKey, AuditEntry
 from metadata_service.models.base import Base
 from metadata_service.models.lineage import (
     ColumnEdge,
@@ -19,6 +20,8 @@ from metadata_service.models.products import Product, ProductDataset, ProductLin
 from metadata_service.models.quality import QualityResult
 
 __all__ = [
+    "ApiKey",
+    "AuditEntry",
     "Base",
     "ColumnEdge",
     "Dataset",

@@ -35,6 +35,7 @@ class Event(Base):
     job_namespace: Mapped[str | None]
     job_name: Mapped[str | None]
     payload: Mapped[dict[str, Any]] = mapped_column(JSON)
+    key_name: Mapped[str | None]
 
 
 class QueuedEvent(Base):

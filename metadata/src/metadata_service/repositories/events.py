@@ -23,16 +23,17 @@ PROJECTION_LOCK = 0x70726F6A
 # In the order of their digests, so that two of these that share events don't wait for each other.
 _APPEND = b"""
 WITH stored AS (
-    INSERT INTO event (digest, kind, event_type, event_time, run_id, job_namespace, job_name, payload)
+    INSERT INTO event (digest, kind, event_type, event_time, run_id, job_namespace, job_name, payload,
+                       key_name)
     SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
-                         $8::json[])
+                         $8::json[], $9::text[])
     ON CONFLICT (digest) DO NOTHING RETURNING id, digest
 ), queued AS (
     INSERT INTO event_queue (event_id) SELECT id FROM stored
 )
 SELECT digest FROM stored
 """
-_OIDS = [column.array_oid for column in (Bytes, Texts, Texts, Times, Texts, Texts, Texts, JsonTexts)]
+_OIDS = [column.array_oid for column in (Bytes, Texts, Texts, Times, Texts, Texts, Texts, JsonTexts, Texts)]
 
 
 class EventLog:
@@ -98,6 +99,7 @@ def _columns(events: Sequence[ReadEvent]) -> list[Column]:
         Texts(job and job.namespace for job in jobs),
         Texts(job and job.name for job in jobs),
         JsonTexts(item.payload for item in events),
+        Texts(item.key_name for item in events),
     ]
 
 

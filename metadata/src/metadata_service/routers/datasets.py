@@ -7,13 +7,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 
-from metadata_service.dependencies import DbSession, PageOf, writer
+from metadata_service.dependencies import DbSession, PageOf, ScopedWriter
 from metadata_service.repositories.datasets import DatasetFilter
 from metadata_service.schemas.catalog import DatasetDetail, DatasetIn, DatasetOut, DatasetUpdate
 from metadata_service.schemas.common import Page
 from metadata_service.schemas.quality import DatasetQuality
 from metadata_service.schemas.runs import DatasetRunOut
-from metadata_service.services import catalog, runs
+from metadata_service.services import access, catalog, runs
 
 router = APIRouter(tags=["datasets"])
 
@@ -24,9 +24,11 @@ def list_datasets(session: DbSession, paging: PageOf, wanted: Annotated[DatasetF
     return catalog.list_datasets(session, wanted, paging.limit, paging.offset)
 
 
-@router.post("/datasets", status_code=201, dependencies=[writer], responses={200: {"model": DatasetOut}})
-def register_dataset(session: DbSession, dataset: DatasetIn, response: Response) -> DatasetOut:
+@router.post("/datasets", status_code=201, responses={200: {"model": DatasetOut}})
+def register_dataset(session: DbSession, by: ScopedWriter, dataset: DatasetIn, response: Response) -> DatasetOut:
     """Register a dataset (201) or change the fields that are given of a known one (200)."""
+    by.require([catalog.identity(session, dataset)[0]])
+    access.authorize_uri(by, dataset.uri)
     registered, new = catalog.register_dataset(session, dataset)
     response.status_code = 201 if new else 200
     return registered
@@ -38,15 +40,17 @@ def get_dataset(session: DbSession, dataset_id: UUID) -> DatasetDetail:
     return catalog.describe_dataset(session, dataset_id)
 
 
-@router.put("/datasets/{dataset_id}", dependencies=[writer])
-def replace_dataset(session: DbSession, dataset_id: UUID, dataset: DatasetUpdate) -> DatasetOut:
+@router.put("/datasets/{dataset_id}")
+def replace_dataset(session: DbSession, by: ScopedWriter, dataset_id: UUID, dataset: DatasetUpdate) -> DatasetOut:
     """Replace what is declared of a dataset."""
+    access.authorize_dataset(session, by, dataset_id, dataset.uri)
     return catalog.replace_dataset(session, dataset_id, dataset)
 
 
-@router.delete("/datasets/{dataset_id}", status_code=204, dependencies=[writer])
-def delete_dataset(session: DbSession, dataset_id: UUID) -> None:
+@router.delete("/datasets/{dataset_id}", status_code=204)
+def delete_dataset(session: DbSession, by: ScopedWriter, dataset_id: UUID) -> None:
     """Forget a dataset. A later event that names it brings it back."""
+    access.authorize_dataset(session, by, dataset_id)
     catalog.delete_dataset(session, dataset_id)
 
 

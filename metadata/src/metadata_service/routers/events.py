@@ -1,26 +1,25 @@
 """OpenLineage's HTTP API: https://openlineage.io/apidocs/openapi/.
 
-These routes are called thousands of times a second, so they take the bare request; see `LeanRoute`.
+These routes are called thousands of times a second; see `metadata_service.lean`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 import psycopg
-from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
-from starlette.types import Receive, Scope, Send
+from fastapi import APIRouter, Depends, Request
 
-from metadata_service.dependencies import check_writer, read_body, writer
-from metadata_service.openlineage import ReadEvent, load_json, read_event
+from metadata_service.dependencies import check_writer, read_body
+from metadata_service.lean import Answer, LeanRoute
+from metadata_service.openlineage import ReadEvent, RunEvent, load_json, read_event
 from metadata_service.problems import FieldError, ProblemError, UnprocessableError
 from metadata_service.schemas.events import BatchItem, BatchResult, BatchSummary, EventAccepted, FailedEvent
+from metadata_service.services.access import Principal, authorize_event, authorize_runs
 from metadata_service.services.intake import Outcome, is_fault_of_data
 
 MAX_BATCH = 1000
@@ -28,24 +27,7 @@ MAX_BATCH = 1000
 LARGE = 256 * 1024
 
 
-class LeanRoute(APIRoute):
-    """A route whose endpoint takes the request and returns the response, with nothing in between.
-
-    Its models and dependencies are documentation: the endpoint sees to them itself.
-    """
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, endpoint, **options)
-        answer: Callable[[Request], Awaitable[Response]] = endpoint
-
-        async def call(scope: Scope, receive: Receive, send: Send) -> None:
-            response = await answer(Request(scope, receive, send))
-            await response(scope, receive, send)
-
-        self.app = call
-
-
-router = APIRouter(tags=["OpenLineage"], dependencies=[writer], route_class=LeanRoute)
+router = APIRouter(tags=["OpenLineage"], dependencies=[Depends(check_writer)], route_class=LeanRoute)
 
 _EXAMPLE = {
     "eventType": "COMPLETE",
@@ -76,12 +58,14 @@ _BATCH_BODY = {
 
 @router.post("/api/v1/lineage", status_code=201, response_model=EventAccepted, openapi_extra=_EVENT_BODY)
 @router.post("/openlineage/events", status_code=201, response_model=EventAccepted, openapi_extra=_EVENT_BODY)
-async def post_event(request: Request) -> Response:
+async def post_event(request: Request) -> Answer:
     """Take an event. Sending it again changes nothing."""
-    body = await _body(request)
+    sender = await check_writer(request)
+    body = await read_body(request)
     count = request.app.state.metrics.count_event
     try:
-        event = await asyncio.to_thread(read_event, body) if len(body) >= LARGE else read_event(body)
+        event = await asyncio.to_thread(_read, body, sender) if len(body) >= LARGE else _read(body, sender)
+        await _check_runs(request, sender, [event])
     except ProblemError:
         count("rejected")
         raise
@@ -91,31 +75,40 @@ async def post_event(request: Request) -> Response:
         raise _refusal(outcome)
     status = "stored" if outcome else "duplicate"
     count(status)
-    answer = f'{{"status":"{status}","kind":"{event.event.kind}"}}'
-    return Response(answer, 201, media_type="application/json")
+    return 201, f'{{"status":"{status}","kind":"{event.event.kind}"}}'.encode()
 
 
 @router.post("/api/v1/lineage/batch", response_model=BatchResult, openapi_extra=_BATCH_BODY)
-async def post_batch(request: Request) -> Response:
+async def post_batch(request: Request) -> Answer:
     """Take up to 1,000 events, each for itself: one that is refused doesn't hold up the others."""
-    body = await _body(request)
-    read = await asyncio.to_thread(_read_batch, body) if len(body) >= LARGE else _read_batch(body)
+    sender = await check_writer(request)
+    body = await read_body(request)
+    read = await asyncio.to_thread(_read_batch, body, sender) if len(body) >= LARGE else _read_batch(body, sender)
+    await _check_runs(request, sender, [item for item in read if isinstance(item, ReadEvent)])
     outcomes = iter(await request.app.state.intake.store([item for item in read if isinstance(item, ReadEvent)]))
     result = _result(read, outcomes)
     for item in result.results:
         request.app.state.metrics.count_event(item.status)
-    return Response(result.model_dump_json(), media_type="application/json")
+    return 200, result.model_dump_json().encode()
 
 
-async def _body(request: Request) -> bytes:
-    check_writer(request)
-    return await read_body(request)
+async def _check_runs(request: Request, sender: Principal, events: list[ReadEvent]) -> None:
+    """Refuse events of runs that belong to jobs outside the namespaces that a key is bound to."""
+    if sender.namespaces is None:
+        return
+
+    def check() -> None:
+        with request.app.state.sessions() as session:
+            runs = {item.event.run.run_id for item in events if isinstance(item.event, RunEvent)}
+            authorize_runs(session, sender, runs)
+
+    await asyncio.to_thread(check)
 
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def _read_batch(body: bytes) -> list[ReadEvent | ProblemError]:
+def _read_batch(body: bytes, sender: Principal) -> list[ReadEvent | ProblemError]:
     try:
         items = [bytes(item) for item in _split(body)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -125,12 +118,16 @@ def _read_batch(body: bytes) -> list[ReadEvent | ProblemError]:
         items = [json.dumps(item).encode() for item in listed]
     if len(items) > MAX_BATCH:
         raise ProblemError(413, f"A batch has at most {MAX_BATCH} events; this one has {len(items)}.")
-    return [_read(item) for item in items]
+    return [_try_to_read(item, sender) for item in items]
 
 
-def _read(raw: bytes) -> ReadEvent | ProblemError:
+def _read(raw: bytes, sender: Principal) -> ReadEvent:
+    return authorize_event(sender, read_event(raw, sender.name))
+
+
+def _try_to_read(raw: bytes, sender: Principal) -> ReadEvent | ProblemError:
     try:
-        return read_event(raw)
+        return _read(raw, sender)
     except ProblemError as error:
         return error
 

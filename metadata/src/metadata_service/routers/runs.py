@@ -7,22 +7,24 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
 
-from metadata_service.dependencies import DbSession, PageOf, writer
+from metadata_service.dependencies import DbSession, PageOf, ScopedWriter
 from metadata_service.openlineage import RunId
 from metadata_service.repositories.runs import RunFilter
 from metadata_service.schemas.catalog import JobDetail, JobOut
 from metadata_service.schemas.common import Page, RunState
 from metadata_service.schemas.quality import DqResultIn, DqResultOut, DqResultsIn, DqSummary
 from metadata_service.schemas.runs import RunDetail, RunIn, RunOut, RunUpdate
-from metadata_service.services import catalog, quality, runs
+from metadata_service.services import access, catalog, quality, runs
 
 router = APIRouter(tags=["runs"])
 RunKey = Annotated[RunId, Path()]
 
 
-@router.post("/runs", status_code=201, dependencies=[writer], responses={200: {"model": RunOut}})
-def record_run(session: DbSession, run: RunIn, response: Response) -> RunOut:
+@router.post("/runs", status_code=201, responses={200: {"model": RunOut}})
+def record_run(session: DbSession, by: ScopedWriter, run: RunIn, response: Response) -> RunOut:
     """Record a run (201), or add to a known one (200)."""
+    by.require([run.job.namespace, *(output.namespace for output in run.outputs)])
+    access.authorize_runs(session, by, [run.run_id] if run.run_id else [])
     recorded, new = runs.record_run(session, run)
     response.status_code = 201 if new else 200
     return recorded
@@ -51,18 +53,24 @@ def get_run(session: DbSession, run_id: RunKey) -> RunDetail:
     return runs.describe_run(session, run_id)
 
 
-@router.patch("/runs/{run_id}", dependencies=[writer])
-def update_run(session: DbSession, run_id: RunKey, run: RunUpdate) -> RunOut:
+@router.patch("/runs/{run_id}")
+def update_run(session: DbSession, by: ScopedWriter, run_id: RunKey, run: RunUpdate) -> RunOut:
     """Carry a run on or end it; 409 if it has ended otherwise."""
+    access.authorize_runs(session, by, [run_id])
     return runs.update_run(session, run_id, run)
 
 
-@router.post("/runs/{run_id}/dq_results", status_code=201, dependencies=[writer])
-def post_results(session: DbSession, run_id: RunKey, body: list[DqResultIn] | DqResultsIn) -> DqSummary:
+@router.post("/runs/{run_id}/dq_results", status_code=201)
+def post_results(
+    session: DbSession, by: ScopedWriter, run_id: RunKey, body: list[DqResultIn] | DqResultsIn
+) -> DqSummary:
     """Store check results of a run, which is made if it is unknown. Posting them again changes nothing."""
     if isinstance(body, list):
         body = DqResultsIn(results=body)
     job = (body.job.namespace, body.job.name) if body.job else None
+    access.authorize_runs(session, by, [run_id])
+    by.require([job[0]] if job else [])
+    by.require(result.dataset.namespace for result in body.results if result.dataset)
     return quality.save_results(session, run_id, body.results, job)
 
 

@@ -37,7 +37,7 @@ JOB_FACETS = ("jobType", "documentation", "ownership", "sql")
 def register_dataset(session: Session, given: DatasetIn) -> tuple[DatasetOut, bool]:
     """Register a dataset or change what is declared of it; return it and whether it is new to the catalog."""
     now = datetime.now(UTC)
-    name = _identity(session, given)
+    name = identity(session, given)
     existed = bool(jobs.ids_by_name(session, [name]))
     dataset_id = datasets.upsert_datasets(session, {name: now})[name]
     dataset = _find(session, dataset_id)
@@ -149,7 +149,8 @@ def _text(facets: dict[str, dict[str, Any]], facet: str, key: str) -> str | None
     return value if isinstance(value, str) and value else None
 
 
-def _identity(session: Session, given: DatasetIn) -> datasets.DatasetName:
+def identity(session: Session, given: DatasetIn) -> datasets.DatasetName:
+    """Return the name under which a dataset is registered."""
     if given.namespace is not None:
         return given.namespace, given.name
     if given.uri is None:
