@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,23 @@ PRODUCER = "https://example.org/tests"
 
 
 @pytest.fixture
-def reader(empty_database: str) -> Iterator[TestClient]:
+def serve(empty_database: str) -> Iterator[Callable[..., TestClient]]:
+    """A function that serves the test's database with some settings; returns a client without the key."""
+    with ExitStack() as stack:
+
+        def start(**more: Any) -> TestClient:
+            settings = ServiceSettings(api_key="test-key", database_url=empty_database, **more)
+            engine = make_engine(settings)
+            migrate(engine)
+            return stack.enter_context(TestClient(create_app(settings, engine), raise_server_exceptions=False))
+
+        yield start
+
+
+@pytest.fixture
+def reader(serve: Callable[..., TestClient]) -> TestClient:
     """A client without the key."""
-    settings = ServiceSettings(api_key="test-key", database_url=empty_database)
-    engine = make_engine(settings)
-    migrate(engine)
-    with TestClient(create_app(settings, engine), raise_server_exceptions=False) as client:
-        yield client
+    return serve()
 
 
 @pytest.fixture

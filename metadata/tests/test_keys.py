@@ -11,10 +11,7 @@ import psycopg
 import pytest
 from fastapi.testclient import TestClient
 
-from metadata_service.app import create_app
-from metadata_service.database import make_engine, migrate
 from metadata_service.services import access
-from metadata_service.settings import ServiceSettings
 
 
 @pytest.fixture
@@ -168,17 +165,23 @@ def test_every_write_leaves_a_trail(api: TestClient, key: Any, event: Any, empty
         assert connection.execute("SELECT key_name FROM event").fetchall() == [("team-a",)]
 
 
-def test_reading_can_need_a_key_too(empty_database: str):
-    settings = ServiceSettings(api_key="test-key", database_url=empty_database, public_reads=False)
-    engine = make_engine(settings)
-    migrate(engine)
-    with TestClient(create_app(settings, engine)) as client:
-        assert client.get("/health").status_code == 200
-        assert client.get("/metrics").status_code == 200
-        assert client.get("/datasets").status_code == 401
-        page = client.get("/", headers={"accept": "text/html"})
-        assert (page.status_code, page.headers["www-authenticate"].split()[0]) == (401, "Basic")
-        assert client.get("/", auth=("anybody", "test-key")).status_code == 200
-        client.headers["Authorization"] = "Bearer test-key"
-        reader = client.post("/keys", json={"name": "r", "role": "reader"}).json()["key"]
-        assert client.get("/datasets", headers={"Authorization": f"Bearer {reader}"}).status_code == 200
+def test_reading_can_need_a_key_too(serve: Callable[..., TestClient]):
+    client = serve(public_reads=False)
+    assert client.get("/health").status_code == 200
+    assert client.get("/metrics").status_code == 200
+    assert client.get("/datasets").status_code == 401
+    page = client.get("/", headers={"accept": "text/html"})
+    assert (page.status_code, page.headers["www-authenticate"].split()[0]) == (401, "Basic")
+    assert client.get("/", auth=("anybody", "test-key")).status_code == 200
+    client.headers["Authorization"] = "Bearer test-key"
+    reader = client.post("/keys", json={"name": "r", "role": "reader"}).json()["key"]
+    assert client.get("/datasets", headers={"Authorization": f"Bearer {reader}"}).status_code == 200
+
+
+def test_a_body_that_is_too_large_is_refused(serve: Callable[..., TestClient]):
+    client = serve(max_body_bytes=2048)
+    client.headers["Authorization"] = "Bearer test-key"
+    for path in ("/datasets", "/api/v1/lineage"):
+        answer = client.post(path, json={"name": "d", "description": "x" * 3000})
+        assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json"), path
+    assert client.post("/datasets", json={"name": "d", "description": "x" * 1000}).status_code == 201

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-
-from metadata_service.app import create_app
-from metadata_service.database import make_engine, migrate
-from metadata_service.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration
 Make = Callable[..., dict[str, Any]]
@@ -215,19 +211,11 @@ def test_lineage_of_datasets_is_lineage_of_products(api: TestClient, event: Make
 
 
 @pytest.fixture
-def tight(empty_database: str) -> Iterator[TestClient]:
+def tight(serve: Callable[..., TestClient]) -> TestClient:
     """A service that takes two products and one entry."""
-    settings = ServiceSettings(
-        api_key="test-key",
-        database_url=empty_database,
-        max_products=2,
-        max_lineage_entries=1,  # type: ignore[arg-type]
-    )
-    engine = make_engine(settings)
-    migrate(engine)
-    with TestClient(create_app(settings, engine), raise_server_exceptions=False) as client:
-        client.headers["Authorization"] = "Bearer test-key"
-        yield client
+    client = serve(max_products=2, max_lineage_entries=1)
+    client.headers["Authorization"] = "Bearer test-key"
+    return client
 
 
 def test_limits_hold_also_at_the_same_time(tight: TestClient) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import sessionmaker
 from metadata_service.dependencies import check_reader
 from metadata_service.lean import LeanMiddleware
 from metadata_service.metrics import Metrics
-from metadata_service.middleware import RequestContextMiddleware
+from metadata_service.middleware import BodyLimitMiddleware, RequestContextMiddleware
 from metadata_service.problems import install_handlers
 from metadata_service.routers import (
     analytics,
@@ -75,6 +75,7 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     for module in (system, keys, events, datasets, lineage, runs, products, analytics, search, pages, product_pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.add_middleware(BodyLimitMiddleware, most=settings.max_body_bytes)
     app.add_middleware(LeanMiddleware, routes=app.routes)
     if settings.cors_origins:
         app.add_middleware(

@@ -1,12 +1,14 @@
-"""What happens around every request: an id, a log line, metrics."""
+"""What happens around every request: an id, a log line, metrics, a limit to its body."""
 
 from __future__ import annotations
 
 import re
 import time
+from http import HTTPStatus
 from uuid import uuid4
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from metadata_service.metrics import Metrics
@@ -55,3 +57,25 @@ class RequestContextMiddleware:
         self.metrics.count_request(method, route, status, seconds)
         if scope["path"] not in _QUIET or status >= 400:
             log.info("request", method=method, path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1))
+
+
+class BodyLimitMiddleware:
+    """Let whoever reads more of a body than is allowed answer with 413, before the rest of it has come."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app = app
+        self.most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        size = 0
+
+        async def limited() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self.most:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {self.most} bytes.")
+            return message
+
+        await self.app(scope, limited, send)
