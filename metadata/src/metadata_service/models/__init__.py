@@ -2,6 +2,7 @@
 
 from metadata_service.models.access import ApiKey, AuditEntry
 from metadata_service.models.base import Base
+from metadata_service.models.history import SchemaVersion
 from metadata_service.models.lineage import (
     ColumnEdge,
     Dataset,
@@ -40,6 +41,7 @@ __all__ = [
     "QueuedEvent",
     "Run",
     "RunDataset",
+    "SchemaVersion",
     "Source",
     "Tag",
 ]

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Response
 
 from metadata_service.dependencies import DbSession, PageOf, ScopedWriter
 from metadata_service.repositories.datasets import DatasetFilter
-from metadata_service.schemas.catalog import DatasetDetail, DatasetIn, DatasetOut, DatasetUpdate
+from metadata_service.schemas.catalog import DatasetDetail, DatasetIn, DatasetOut, DatasetUpdate, SchemaVersionOut
 from metadata_service.schemas.common import Page
 from metadata_service.schemas.quality import DatasetQuality
 from metadata_service.schemas.runs import DatasetRunOut
-from metadata_service.services import access, catalog, runs
+from metadata_service.services import access, catalog, history, runs
 
 router = APIRouter(tags=["datasets"])
 
@@ -52,6 +52,12 @@ def delete_dataset(session: DbSession, by: ScopedWriter, dataset_id: UUID) -> No
     """Forget a dataset. A later event that names it brings it back."""
     access.authorize_dataset(session, by, dataset_id)
     catalog.delete_dataset(session, dataset_id)
+
+
+@router.get("/datasets/{dataset_id}/versions")
+def list_versions(session: DbSession, dataset_id: UUID, paging: PageOf) -> Page[SchemaVersionOut]:
+    """List the columns that a dataset had, the newest first, each with what changed and what that breaks."""
+    return history.list_versions(session, dataset_id, paging.limit, paging.offset)
 
 
 @router.get("/datasets/{dataset_id}/quality")

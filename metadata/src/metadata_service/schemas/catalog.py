@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -120,3 +120,24 @@ class JobDetail(JobOut):
     facets: dict[str, dict[str, Any]]
     inputs: list[DatasetLink]
     outputs: list[DatasetLink]
+
+
+class ColumnChange(BaseModel):
+    """How a column differs from the version before. `breaking`: who reads it has to change."""
+
+    column: str
+    change: Literal["added", "removed", "type"]
+    before: str | None
+    after: str | None
+    breaking: bool
+
+
+class SchemaVersionOut(BaseModel):
+    """Columns that a dataset was seen with. The one seen last is the present one."""
+
+    version: int = Field(description="Counts from 1 by when the columns were seen first.")
+    first_seen_at: datetime
+    last_seen_at: datetime
+    is_current: bool
+    columns: list[Column]
+    changes: list[ColumnChange]

@@ -15,7 +15,8 @@ from metadata_service.problems import FieldError, NotFoundError, UnprocessableEr
 from metadata_service.repositories import aliases, datasets, jobs
 from metadata_service.repositories.aliases import Claim
 from metadata_service.repositories.datasets import DatasetFilter
-from metadata_service.repositories.facets import delete_facets, load_facets
+from metadata_service.repositories.facets import load_facets
+from metadata_service.repositories.schema_versions import SchemaSeen, columns_of, save_versions
 from metadata_service.schemas.catalog import (
     ColumnDetail,
     DatasetDetail,
@@ -38,8 +39,9 @@ def register_dataset(session: Session, given: DatasetIn) -> tuple[DatasetOut, bo
     """Register a dataset or change what is declared of it; return it and whether it is new to the catalog."""
     now = datetime.now(UTC)
     name = identity(session, given)
-    existed = bool(jobs.ids_by_name(session, [name]))
+    existed = datasets.is_listed(session, name)
     dataset_id = datasets.upsert_datasets(session, {name: now})[name]
+    session.expire_all()
     dataset = _find(session, dataset_id)
     _declare(session, dataset, dataset.declared | _declared(given, exclude_unset=True), now)
     return _out(session, [dataset])[0], not existed
@@ -58,11 +60,8 @@ def replace_dataset(session: Session, dataset_id: UUID, given: DatasetUpdate) ->
 
 
 def delete_dataset(session: Session, dataset_id: UUID) -> None:
-    """Forget a dataset with its edges, facets, results and other names. An event that names it brings it back."""
-    dataset = _find(session, dataset_id)
-    for gone in (*datasets.get_aliases(session, [dataset.id]), dataset):
-        delete_facets(session, "dataset", str(gone.id))
-        session.delete(gone)
+    """Take a dataset out of the catalog. It keeps its place in the graph; what names it again brings it back."""
+    datasets.mark_deleted(session, _find(session, dataset_id), datetime.now(UTC))
 
 
 def list_datasets(session: Session, wanted: DatasetFilter, limit: int, offset: int) -> Page[DatasetOut]:
@@ -96,7 +95,7 @@ def list_jobs(session: Session, q: str | None, namespace: str | None, limit: int
 def describe_job(session: Session, job_id: UUID) -> JobDetail:
     """Return a job with its SQL, facets and current edges."""
     job = session.get(Job, job_id)
-    if job is None:
+    if job is None or job.deleted_at is not None:
         raise NotFoundError("job", job_id)
     facets = load_facets(session, "job", [str(job_id)]).get(str(job_id), {})
     sides: dict[str, dict[UUID, DatasetLink]] = {"input": {}, "output": {}}
@@ -178,11 +177,15 @@ def _declare(session: Session, dataset: Dataset, declared: dict[str, Any], now: 
         session.flush()
     project(session, [dataset.id])
     session.flush()
+    found = columns_of(declared.get("schema"))
+    if found is not None:
+        digest, columns = found
+        save_versions(session, [(dataset.id, digest, SchemaSeen(columns, now, now))])
 
 
 def _find(session: Session, dataset_id: UUID) -> Dataset:
     dataset = datasets.get_dataset(session, dataset_id)
-    if dataset is None:
+    if dataset is None or dataset.deleted_at is not None:
         raise NotFoundError("dataset", dataset_id)
     return dataset
 

@@ -23,6 +23,7 @@ from metadata_service.repositories.datasets import DatasetName
 from metadata_service.repositories.events import Stored
 from metadata_service.repositories.facets import FacetKey, FacetOwner, load_facets, save_facets
 from metadata_service.repositories.jobs import ColumnFlow, JobName
+from metadata_service.repositories.schema_versions import save_versions
 from metadata_service.services import quality
 from metadata_service.services.projection import PROJECTED_FACETS, project
 from metadata_service.services.told import Told, dig
@@ -42,6 +43,7 @@ def project_events(session: Session, batch: Sequence[Stored]) -> None:
     affected = _claim_names(session, told, ids)
     changed = _save_facets(session, told, job_ids, ids)
     project(session, affected | changed)
+    save_versions(session, ((ids[name], digest, seen) for (name, digest), seen in told.schemas.items()))
     runs.save_run_datasets(session, ((run, side, ids[name]) for run, side, name in told.run_datasets))
     quality.save_assertions(session, told.assertions, ids)
     _refresh_edges(session, told, jobs_before, job_ids, ids)

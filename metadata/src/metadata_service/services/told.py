@@ -21,6 +21,7 @@ from metadata_service.openlineage import (
 from metadata_service.repositories.datasets import DatasetName, DatasetSeen
 from metadata_service.repositories.jobs import JobName
 from metadata_service.repositories.runs import TERMINAL_STATES, RunSeen
+from metadata_service.repositories.schema_versions import SchemaSeen, columns_of
 from metadata_service.services.quality import Asserted
 
 STATES = {"START": "RUNNING", "RUNNING": "RUNNING", "COMPLETE": "COMPLETED", "FAIL": "FAILED", "ABORT": "ABORTED"}
@@ -48,6 +49,7 @@ class Told:
         self.run_datasets: set[tuple[str, Side, DatasetName]] = set()
         self.designs: list[tuple[JobName, datetime, list[tuple[Side, DatasetName]]]] = []
         self.assertions: list[Asserted] = []
+        self.schemas: dict[tuple[DatasetName, bytes], SchemaSeen] = {}
         self.described: set[DatasetName] = set()
         """Datasets of DatasetEvents: these tell of column lineage without a job."""
 
@@ -154,7 +156,15 @@ class Told:
         of_run |= given(item.input_facets if side == "input" else item.output_facets)
         self._add_facets((side, by, name), of_run, at)
 
+    def _add_schema(self, name: DatasetName, facets: FacetMap, at: datetime) -> None:
+        found = columns_of(facets["schema"].get("fields")) if "schema" in facets else None
+        if found is not None:
+            digest, columns = found
+            self.schemas.setdefault((name, digest), SchemaSeen(columns, at, at)).absorb(at)
+
     def _add_facets(self, owner: Owner, facets: FacetMap, at: datetime) -> None:
+        if owner[0] == "dataset":
+            self._add_schema(owner[1], facets, at)
         for name, value in facets.items():
             key = (owner, name)
             known = self.facets.get(key)
