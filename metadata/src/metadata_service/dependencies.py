@@ -65,7 +65,8 @@ DbSession = Annotated[Session, Depends(get_session, scope="function")]
 
 def get_key(request: Request) -> str | None:
     """Return the key that a request came with: a bearer token, or (for browsers) the password of basic credentials."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    header = next((value for name, value in request.scope["headers"] if name == b"authorization"), b"")
+    scheme, _, credentials = header.decode("latin-1").partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip() or None
     if scheme.lower() == "basic":
@@ -83,17 +84,19 @@ async def identify(request: Request, _: Documented = None) -> Principal:
         ProblemError: 401, it came without one, or with one that is nobody's.
     """
     key, ring = get_key(request), request.app.state.keys
+    principal: Principal | None = None
+    if key is not None:
+        principal, known = ring.remembered(key)
+        if not known:
+            principal = await asyncio.to_thread(ring.find, key)
+    if principal is not None:
+        return principal
     scheme = 'Basic realm="data platform", charset="UTF-8"' if is_page(request.url.path) else "Bearer"
-    challenge = {"WWW-Authenticate": scheme}
-    if key is None:
-        raise ProblemError(401, "This needs the header Authorization: Bearer <API key>.", headers=challenge)
-    principal, known = ring.remembered(key)
-    if not known:
-        principal = await asyncio.to_thread(ring.find, key)
-    if principal is None:
-        raise ProblemError(401, "The API key is wrong, revoked or expired.", headers=challenge)
-    found: Principal = principal
-    return found
+    wrong, missing = (
+        "The API key is wrong, revoked or expired.",
+        "This needs the header Authorization: Bearer <API key>.",
+    )
+    raise ProblemError(401, wrong if key else missing, headers={"WWW-Authenticate": scheme})
 
 
 async def check_writer(request: Request, _: Documented = None) -> Principal:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from http import HTTPStatus
-from uuid import uuid4
 
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from metadata_service.logs import REQUEST_ID
 from metadata_service.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -32,7 +33,7 @@ class RequestContextMiddleware:
             await self.app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
-        request_id = given if given and _REQUEST_ID.fullmatch(given) else uuid4().hex
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         scope["request_id"] = request_id
         started = time.perf_counter()
         status = 500
@@ -44,12 +45,12 @@ class RequestContextMiddleware:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        tokens = structlog.contextvars.bind_contextvars(request_id=request_id)
+        token = REQUEST_ID.set(request_id)
         try:
             await self.app(scope, receive, send_with_id)
         finally:
             self._record(scope, status, time.perf_counter() - started)
-            structlog.contextvars.reset_contextvars(**tokens)
+            REQUEST_ID.reset(token)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")

@@ -23,6 +23,7 @@ from metadata_service.problems import FieldError, ProblemError, UnprocessableErr
 
 MAX_NAME_BYTES = 1000  # two of them must fit a B-tree entry of Postgres (2704 bytes)
 MAX_RUN_ID_BYTES = 200
+PLAIN = MAX_NAME_BYTES // 4  # so many characters fit in any case
 OUT_OF_RANGE = "lies outside the years 1 to 9999"
 
 FacetMap = dict[str, dict[str, Any]]
@@ -239,18 +240,15 @@ def _faults_of_names(event: AnyEvent) -> list[FieldError]:
         faults += _faults_of_name("job", event.job)
         for side, items in (("inputs", event.inputs), ("outputs", event.outputs)):
             for number, item in enumerate(items or ()):
-                if not (_is_plain(item.namespace) and _is_plain(item.name)):
+                if not (0 < len(item.name) <= PLAIN and 0 < len(item.namespace) <= PLAIN) or (
+                    item.name.isspace() or item.namespace.isspace()
+                ):
                     faults += _faults_of_name(f"{side}.{number}", item)
     if isinstance(event, RunEvent):
         fault = _fault_of_name(event.run.run_id, MAX_RUN_ID_BYTES)
         if fault:
             faults.append(FieldError("run.runId", fault))
     return faults
-
-
-def _is_plain(name: str) -> bool:
-    """Tell whether a name is one at first glance: short and not blank."""
-    return 0 < len(name) <= MAX_NAME_BYTES // 4 and not name.isspace()
 
 
 def _faults_of_name(place: str, item: EventJob | EventDataset) -> list[FieldError]:

@@ -18,8 +18,9 @@ from metadata_service.repositories.events import EventLog
 
 log = structlog.get_logger(__name__)
 
-MAX_EVENTS = 1000
-MAX_BYTES = 8 * 1024 * 1024
+# Not more in one commit, so that whoever sent the first of them goes on while the rest is stored.
+MAX_EVENTS = 200
+MAX_BYTES = 1024 * 1024
 # Faults of the data itself: trying again does not help (classes data, integrity, program limit).
 _DATA_FAULTS = ("22", "23", "54")
 
