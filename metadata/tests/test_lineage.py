@@ -271,3 +271,23 @@ def test_impact_names_all_that_stands_below(api: TestClient, event: Make) -> Non
     }  # fmt: skip
     assert not any(below(column="unused").values())
     assert api.get(f"/datasets/{identifier(api, 'raw')}/impact?column=none").status_code == 404
+
+
+def test_what_is_deleted_keeps_its_place(api: TestClient, event: Make) -> None:
+    flow(api, event, one=(["a"], ["b"]), two=(["b"], ["c"]))
+    before = lineage(api, "c")
+    gone = identifier(api, "b")
+    assert api.delete(f"/datasets/{gone}").status_code == 204
+    assert api.get(f"/datasets/{gone}").status_code == api.delete(f"/datasets/{gone}").status_code == 404
+    assert {item["name"] for item in api.get("/datasets").json()["items"]} == {"a", "c"}
+    assert api.get("/datasets?namespace=db&name=b").json()["total"] == 0
+    assert [hit["name"] for hit in api.get("/search?q=b").json()["items"] if hit["type"] == "dataset"] == []
+    answer = api.get(f"/datasets/{identifier(api, 'c')}/lineage").json()
+    assert shown(answer) == before
+    assert {node["name"] for node in answer["nodes"] if node["deleted"]} == {"b"}
+    assert api.get(f"/datasets/{gone}/lineage").status_code == 200
+    assert api.post("/datasets", json={"namespace": "db", "name": "b"}).status_code == 201
+    assert not any(node["deleted"] for node in api.get(f"/datasets/{gone}/lineage").json()["nodes"])
+    api.delete(f"/datasets/{gone}")
+    send(api, event(run="again", job="two", at=30, inputs=["b"], outputs=["c"]))
+    assert api.get(f"/datasets/{gone}").status_code == 200

@@ -19,7 +19,7 @@ from metadata_service.models import (
     QualityResult,
 )
 
-_CANONICAL = Dataset.canonical_id.is_(None)
+_CANONICAL = Dataset.canonical_id.is_(None) & Dataset.deleted_at.is_(None)
 
 
 def dataset_domains(session: Session) -> dict[UUID, tuple[str | None, str | None]]:
@@ -43,7 +43,7 @@ def lineage_counts(session: Session) -> dict[str, int]:
     edges = select(JobDataset.job_id, JobDataset.dataset_id, JobDataset.direction).distinct().subquery()
     counts = {
         "datasets": select(func.count()).select_from(Dataset).where(_CANONICAL),
-        "jobs": select(func.count()).select_from(Job),
+        "jobs": select(func.count()).select_from(Job).where(Job.deleted_at.is_(None)),
         "edges": select(func.count()).select_from(edges),
         "column_edges": select(func.count()).select_from(ColumnEdge),
         "datasets_without_lineage": select(func.count())

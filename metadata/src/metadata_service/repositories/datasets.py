@@ -103,6 +103,20 @@ def get_dataset(session: Session, dataset_id: UUID) -> Dataset | None:
     return dataset
 
 
+def is_listed(session: Session, name: DatasetName) -> bool:
+    """Tell whether a dataset of a name is known and not deleted."""
+    query = select(Dataset.id).where(
+        Dataset.namespace == name[0], Dataset.name == name[1], Dataset.deleted_at.is_(None)
+    )
+    return session.execute(query).first() is not None
+
+
+def mark_deleted(session: Session, dataset: Dataset, at: datetime) -> None:
+    """Take a dataset out of all lists, under all of its names."""
+    for gone in (dataset, *get_aliases(session, [dataset.id])):
+        gone.deleted_at = at
+
+
 def find_by_uri(session: Session, uri: str) -> Dataset | None:
     """Return the dataset registered under an address."""
     return session.scalars(select(Dataset).where(Dataset.uri == uri).order_by(Dataset.created_at).limit(1)).first()
@@ -146,6 +160,7 @@ def _conditions(session: Session, wanted: DatasetFilter) -> list[ColumnElement[b
         where = [Dataset.canonical_id.is_(None)]
         exact: dict[Any, str | None] = {Dataset.namespace: wanted.namespace, Dataset.name: wanted.name}
         where += [column == value for column, value in exact.items() if value is not None]
+    where.append(Dataset.deleted_at.is_(None))
     for column in (Dataset.uri, Dataset.layer, Dataset.owner, Dataset.domain):
         value = getattr(wanted, column.key)
         if value is not None:

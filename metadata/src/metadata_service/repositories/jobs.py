@@ -53,7 +53,7 @@ def upsert_jobs(session: Session, seen: Mapping[JobName, datetime]) -> dict[JobN
 
 def list_jobs(session: Session, q: str | None, namespace: str | None, limit: int, offset: int) -> tuple[list[Job], int]:
     """Return a page of jobs, newest change first, and how many there are in all."""
-    where = []
+    where = [Job.deleted_at.is_(None)]
     if namespace is not None:
         where.append(Job.namespace == namespace)
     for word in (q or "").split():

@@ -19,7 +19,11 @@ _SHOWN = {
     "job": "d.id::text, d.namespace, d.name, NULL, NULL, NULL::text[], NULL, NULL, d.updated_at",
     "product": "d.name, d.domain, d.name, d.description, d.owner, d.tags, NULL, d.status, d.updated_at",
 }
-_STANDS = {"dataset": "AND d.canonical_id IS NULL", "job": "", "product": ""}
+_STANDS = {
+    "dataset": "AND d.canonical_id IS NULL AND d.deleted_at IS NULL",
+    "job": "AND d.deleted_at IS NULL",
+    "product": "",
+}
 # Its address finds a dataset as its name does.
 _EXACT = {
     "dataset": "lower(d.name) = :name OR lower(search_title(d.name)) = :name"
