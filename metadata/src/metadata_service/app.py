@@ -24,6 +24,7 @@ from metadata_service.routers import (
     events,
     keys,
     lineage,
+    marquez,
     pages,
     product_pages,
     products,
@@ -72,7 +73,20 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     app.state.intake = intake
     app.state.projector = projector
     install_handlers(app)
-    for module in (system, keys, events, datasets, lineage, runs, products, analytics, search, pages, product_pages):
+    for module in (
+        system,
+        keys,
+        events,
+        datasets,
+        lineage,
+        marquez,
+        runs,
+        products,
+        analytics,
+        search,
+        pages,
+        product_pages,
+    ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_middleware(BodyLimitMiddleware, most=settings.max_body_bytes)
