@@ -51,21 +51,38 @@ class DatasetSeen:
 
 
 # A dataset is deleted when it was dropped after it was written last. One deleted by hand comes back when it is named.
+# Rows that exist are updated, not inserted in vain: an insert works out the words to find them by.
 _MERGE = """
-INSERT INTO dataset AS d
-       (id, namespace, name, layer, type, created_at, updated_at, written_at, dropped_at, deleted_at)
-SELECT gen_random_uuid(), namespace, name, layer, type, first, last, written, dropped,
-       CASE WHEN dropped >= coalesce(written, '-infinity') THEN dropped END
-  FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s) AS n (namespace, name, layer, type, first, last, written, dropped)
-    ON CONFLICT (namespace, name) DO UPDATE
-   SET created_at = least(d.created_at, excluded.created_at),
-       updated_at = greatest(d.updated_at, excluded.updated_at),
-       written_at = greatest(d.written_at, excluded.written_at),
-       dropped_at = greatest(d.dropped_at, excluded.dropped_at),
-       deleted_at = CASE WHEN greatest(d.dropped_at, excluded.dropped_at)
-                              >= coalesce(greatest(d.written_at, excluded.written_at), '-infinity')
-                         THEN greatest(d.dropped_at, excluded.dropped_at) END
-RETURNING namespace, name, id
+WITH n AS MATERIALIZED (
+    SELECT namespace, name, layer, type, first, last, written, dropped
+      FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s) AS n (namespace, name, layer, type, first, last, written, dropped)
+), known AS MATERIALIZED (
+    SELECT d.id, n.first, n.last,
+           greatest(d.written_at, n.written) AS written, greatest(d.dropped_at, n.dropped) AS dropped
+      FROM n JOIN dataset d USING (namespace, name) ORDER BY namespace, name FOR UPDATE OF d
+), updated AS (
+    UPDATE dataset d
+       SET created_at = least(d.created_at, k.first), updated_at = greatest(d.updated_at, k.last),
+           written_at = k.written, dropped_at = k.dropped,
+           deleted_at = CASE WHEN k.dropped >= coalesce(k.written, '-infinity') THEN k.dropped END
+      FROM known k WHERE d.id = k.id RETURNING d.namespace, d.name, d.id
+), added AS (
+    INSERT INTO dataset AS d
+           (id, namespace, name, layer, type, created_at, updated_at, written_at, dropped_at, deleted_at)
+    SELECT gen_random_uuid(), namespace, name, layer, type, first, last, written, dropped,
+           CASE WHEN dropped >= coalesce(written, '-infinity') THEN dropped END
+      FROM n WHERE NOT EXISTS (SELECT FROM dataset d WHERE (d.namespace, d.name) = (n.namespace, n.name))
+        ON CONFLICT (namespace, name) DO UPDATE
+       SET created_at = least(d.created_at, excluded.created_at),
+           updated_at = greatest(d.updated_at, excluded.updated_at),
+           written_at = greatest(d.written_at, excluded.written_at),
+           dropped_at = greatest(d.dropped_at, excluded.dropped_at),
+           deleted_at = CASE WHEN greatest(d.dropped_at, excluded.dropped_at)
+                                  >= coalesce(greatest(d.written_at, excluded.written_at), '-infinity')
+                             THEN greatest(d.dropped_at, excluded.dropped_at) END
+    RETURNING namespace, name, id
+)
+SELECT * FROM updated UNION ALL SELECT * FROM added
 """
 
 

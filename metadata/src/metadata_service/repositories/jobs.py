@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -18,15 +18,27 @@ from metadata_service.repositories.bulk import Bigints, Booleans, Column, Texts,
 JobName = tuple[str, str]  # namespace, name
 
 
+# Rows that exist are updated, not inserted in vain: an insert works out the words to find them by.
 _MERGE = """
-INSERT INTO job AS j (id, namespace, name, created_at, updated_at)
-SELECT gen_random_uuid(), namespace, name, first, last
-  FROM unnest(%s, %s, %s, %s) AS n (namespace, name, first, last)
-    ON CONFLICT (namespace, name) DO UPDATE
-   SET created_at = least(j.created_at, excluded.created_at),
-       updated_at = greatest(j.updated_at, excluded.updated_at),
-       deleted_at = NULL
-RETURNING namespace, name, id
+WITH n AS MATERIALIZED (
+    SELECT namespace, name, first, last FROM unnest(%s, %s, %s, %s) AS n (namespace, name, first, last)
+), known AS MATERIALIZED (
+    SELECT j.id, n.first, n.last FROM n JOIN job j USING (namespace, name) ORDER BY namespace, name FOR UPDATE OF j
+), updated AS (
+    UPDATE job j SET created_at = least(j.created_at, known.first), updated_at = greatest(j.updated_at, known.last),
+                     deleted_at = NULL
+      FROM known WHERE j.id = known.id RETURNING j.namespace, j.name, j.id
+), added AS (
+    INSERT INTO job AS j (id, namespace, name, created_at, updated_at)
+    SELECT gen_random_uuid(), namespace, name, first, last
+      FROM n WHERE NOT EXISTS (SELECT FROM job j WHERE (j.namespace, j.name) = (n.namespace, n.name))
+        ON CONFLICT (namespace, name) DO UPDATE
+       SET created_at = least(j.created_at, excluded.created_at),
+           updated_at = greatest(j.updated_at, excluded.updated_at),
+           deleted_at = NULL
+    RETURNING namespace, name, id
+)
+SELECT * FROM updated UNION ALL SELECT * FROM added
 """
 
 
@@ -53,7 +65,7 @@ def upsert_jobs(session: Session, seen: Mapping[JobName, datetime]) -> dict[JobN
 
 def list_jobs(session: Session, q: str | None, namespace: str | None, limit: int, offset: int) -> tuple[list[Job], int]:
     """Return a page of jobs, newest change first, and how many there are in all."""
-    where = [Job.deleted_at.is_(None)]
+    where: list[ColumnElement[bool]] = [Job.deleted_at.is_(None)]
     if namespace is not None:
         where.append(Job.namespace == namespace)
     for word in (q or "").split():
@@ -97,37 +109,55 @@ def current_edges(session: Session, job_id: UUID) -> list[JobDataset]:
 
 
 _WITH_DATASETS = "EXISTS (SELECT FROM run_dataset d WHERE d.run_id = r.id AND d.direction = p.direction)"
-_REFRESH_RUN_EDGES = f"""
-WITH pair AS MATERIALIZED (
-    SELECT job_id, direction FROM unnest(%s, %s) AS p (job_id, direction)
-), latest AS MATERIALIZED (
-    SELECT p.job_id, p.direction, coalesce(
-        (SELECT r.id FROM run r WHERE r.job_id = p.job_id AND r.state = 'COMPLETED' AND {_WITH_DATASETS}
-          ORDER BY r.updated_at DESC, r.id DESC LIMIT 1),
-        (SELECT r.id FROM run r WHERE r.job_id = p.job_id AND {_WITH_DATASETS}
-          ORDER BY r.updated_at DESC, r.id DESC LIMIT 1)) AS run_id
-      FROM pair p
-), wanted AS (
-    SELECT l.job_id, l.direction, d.dataset_id, l.run_id
-      FROM latest l JOIN run_dataset d ON d.run_id = l.run_id AND d.direction = l.direction
-), gone AS (
-    DELETE FROM job_dataset e USING pair p
-     WHERE e.job_id = p.job_id AND e.direction = p.direction AND e.origin = 'run'
-       AND NOT EXISTS (SELECT FROM wanted w WHERE w.job_id = e.job_id AND w.direction = e.direction
-                                              AND w.dataset_id = e.dataset_id)
-)
-INSERT INTO job_dataset AS e (job_id, direction, origin, dataset_id, run_id)
-SELECT job_id, direction, 'run', dataset_id, run_id FROM wanted
+_LATEST_RUNS = f"""
+SELECT p.job_id, p.direction, coalesce(
+    (SELECT r.id FROM run r WHERE r.job_id = p.job_id AND r.state = 'COMPLETED' AND {_WITH_DATASETS}
+      ORDER BY r.updated_at DESC, r.id DESC LIMIT 1),
+    (SELECT r.id FROM run r WHERE r.job_id = p.job_id AND {_WITH_DATASETS}
+      ORDER BY r.updated_at DESC, r.id DESC LIMIT 1))
+  FROM unnest(%s, %s) AS p (job_id, direction)
+"""
+_SAVE_EDGES = """
+INSERT INTO job_dataset (job_id, direction, origin, dataset_id, run_id)
+SELECT job_id, direction, 'run', dataset_id, run_id
+  FROM unnest(%s, %s, %s, %s) AS n (job_id, direction, dataset_id, run_id)
     ON CONFLICT (job_id, direction, origin, dataset_id) DO UPDATE SET run_id = excluded.run_id
- WHERE e.run_id IS DISTINCT FROM excluded.run_id
+"""
+_DROP_EDGES = """
+DELETE FROM job_dataset e USING unnest(%s, %s, %s) AS n (job_id, direction, dataset_id)
+ WHERE (e.job_id, e.direction, e.origin, e.dataset_id) = (n.job_id, n.direction, 'run', n.dataset_id)
 """
 
 
 def refresh_run_edges(session: Session, pairs: Iterable[tuple[UUID, str]]) -> None:
     """Take jobs' edges of a direction from the latest completed run that has any in it, else from the latest run."""
-    ordered = sorted(set(pairs))
-    if ordered:
-        execute(session, _REFRESH_RUN_EDGES, Uuids(job for job, _ in ordered), Texts(way for _, way in ordered))
+    wanted_pairs = sorted(set(pairs))
+    if not wanted_pairs:
+        return
+    ids = Uuids(job for job, _ in wanted_pairs)
+    latest = {
+        (job, way): run for job, way, run in execute(session, _LATEST_RUNS, ids, Texts(way for _, way in wanted_pairs))
+    }
+    datasets: dict[tuple[str, str], list[UUID]] = {}
+    of_runs = "SELECT run_id, direction, dataset_id FROM run_dataset WHERE run_id = ANY(%s)"
+    for run, way, dataset in execute(session, of_runs, Texts({run for run in latest.values() if run})):
+        datasets.setdefault((run, way), []).append(dataset)
+    wanted = {
+        (job, way, dataset): run for (job, way), run in latest.items() for dataset in datasets.get((run, way), ())
+    }
+    of_jobs = "SELECT job_id, direction, dataset_id, run_id FROM job_dataset WHERE origin = 'run' AND job_id = ANY(%s)"
+    known = {
+        (job, way, dataset): run for job, way, dataset, run in execute(session, of_jobs, ids) if (job, way) in latest
+    }
+    _write_edges(session, _DROP_EDGES, [edge for edge in known if edge not in wanted])
+    _write_edges(session, _SAVE_EDGES, [(*edge, run) for edge, run in wanted.items() if known.get(edge) != run])
+
+
+def _write_edges(session: Session, statement: str, edges: list[tuple[Any, ...]]) -> None:
+    if edges:
+        kinds: tuple[type[Column], ...] = (Uuids, Texts, Uuids, Texts)
+        columns = zip(*sorted(edges), strict=True)
+        execute(session, statement, *(kind(column) for kind, column in zip(kinds, columns, strict=False)))
 
 
 _COLUMN_LINEAGE = """
