@@ -31,7 +31,9 @@ def page(api: TestClient, path: str, status: int = 200) -> str:
 def test_an_empty_service_says_so(api: TestClient) -> None:
     assert "No datasets yet" in page(api, "/")
     assert "No runs yet" in page(api, "/ui/runs")
-    assert "Nothing found" in page(api, "/?q=x")
+    assert "Nothing found" in page(api, "/ui/search?q=x")
+    assert "What are you looking for?" in page(api, "/ui/search")
+    assert "No check has run" in page(api, "/ui/quality")
     page(api, "/ui/lineage")
 
 
@@ -94,8 +96,9 @@ def test_the_reference_is_complete_and_needs_no_network(api: TestClient) -> None
 def test_the_references_examples_are_taken(api: TestClient) -> None:
     document = api.get("/openapi.json").json()
     endpoints = [item for group in build_reference(document, "").groups.values() for item in group]
-    posts = [item for item in endpoints if item.method == "POST"]
-    assert len(posts) == 8
+    # Those of Marquez' API have names in their paths, which the examples leave open.
+    posts = [item for item in endpoints if item.method == "POST" and "{" not in item.path]
+    assert {item.path for item in posts} >= {"/datasets", "/runs", "/keys", "/api/v1/lineage", "/register_product"}
     api.post("/register_product", json={"name": "weekly-revenue", "domain": "sales"})  # the example's target
     for item in posts:
         words = shlex.split(item.curl.replace("\\\n", ""))

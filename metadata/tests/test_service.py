@@ -160,6 +160,8 @@ def test_every_page_fits_its_screen(empty_database: str, width: int) -> None:
             "/",
             f"/ui/datasets/{known['id']}",
             "/ui/lineage",
+            "/ui/search?q=a",
+            "/ui/quality",
             "/ui/runs",
             "/ui/runs/r",
             f"/ui/jobs/{job_id}",

@@ -12,6 +12,7 @@ WIDER: dict[str, frozenset[str]] = {
     "integer": frozenset({"smallint"}),
     "bigint": frozenset({"smallint", "integer"}),
     "double precision": frozenset({"real", "smallint", "integer"}),
+    "numeric": frozenset({"smallint", "integer", "bigint"}),
     "text": frozenset({"varchar", "char"}),
     "varchar": frozenset({"char"}),
 }

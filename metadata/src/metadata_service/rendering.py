@@ -103,4 +103,5 @@ templates.env.filters |= {
     "inline_code": _inline_code,
     "short_id": _short_id,
     "query": urlencode,
+    "when": datetime.fromisoformat,
 }

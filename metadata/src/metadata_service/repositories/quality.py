@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Date, and_, cast, delete, exists, func, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
 from sqlalchemy.orm import Session, aliased
 
@@ -119,3 +120,39 @@ def list_results(
         )
     )
     return list(session.scalars(query.limit(limit).offset(offset))), total
+
+
+def recent_statuses(session: Session, dataset_id: UUID, most: int) -> dict[tuple[str, str | None], list[QualityResult]]:
+    """Return the last results of each (check, column) of a dataset, the oldest of them first."""
+    names = select(Dataset.id).where(or_(Dataset.id == dataset_id, Dataset.canonical_id == dataset_id))
+    place = (
+        func.row_number()
+        .over(
+            partition_by=(QualityResult.check_name, QualityResult.column_name),
+            order_by=(QualityResult.checked_at.desc(), QualityResult.id),
+        )
+        .label("place")
+    )
+    numbered = select(QualityResult.id, place).where(QualityResult.dataset_id.in_(names)).subquery()
+    query = (
+        select(QualityResult)
+        .join(numbered, numbered.c.id == QualityResult.id)
+        .where(numbered.c.place <= most)
+        .order_by(QualityResult.checked_at, QualityResult.id)
+    )
+    found: dict[tuple[str, str | None], list[QualityResult]] = {}
+    for result in session.scalars(query):
+        found.setdefault((result.check_name, result.column_name), []).append(result)
+    return found
+
+
+def results_by_day(session: Session, dataset_id: UUID, since: datetime) -> list[tuple[date, str, int]]:
+    """Return (day in UTC, status, results) of a dataset from a time on."""
+    names = select(Dataset.id).where(or_(Dataset.id == dataset_id, Dataset.canonical_id == dataset_id))
+    day = cast(func.timezone("UTC", QualityResult.checked_at), Date)
+    query = (
+        select(day, QualityResult.status, func.count())
+        .where(QualityResult.dataset_id.in_(names), QualityResult.checked_at >= since)
+        .group_by(day, QualityResult.status)
+    )
+    return [(found, status, number) for found, status, number in session.execute(query)]

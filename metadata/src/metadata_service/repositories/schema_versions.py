@@ -39,7 +39,8 @@ def columns_of(fields: object) -> tuple[bytes, list[dict[str, Any]]] | None:
         for field in (fields if isinstance(fields, list) else ())
         if isinstance(field, dict) and isinstance(field.get("name"), str) and field["name"]
     ]
-    return (hashlib.sha256(_encode(columns)).digest(), columns) if columns else None
+    in_order = sorted(columns, key=lambda column: str(column["name"]))  # another order is no other version
+    return (hashlib.sha256(_encode(in_order)).digest(), columns) if columns else None
 
 
 _SAVE = """

@@ -12,6 +12,7 @@ import msgspec
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
 
+from metadata_service import charts
 from metadata_service.dependencies import DbSession
 from metadata_service.naming import LAYERS
 from metadata_service.reference import build_reference
@@ -19,13 +20,19 @@ from metadata_service.rendering import templates
 from metadata_service.repositories.datasets import DatasetFilter
 from metadata_service.repositories.lineage import Reach
 from metadata_service.repositories.runs import RunFilter
+from metadata_service.repositories.search import KINDS, Kind
 from metadata_service.schemas.common import RunState
 from metadata_service.schemas.lineage import ColumnLineageEdge, DatasetLineage
-from metadata_service.services import catalog, lineage, runs
+from metadata_service.services import analytics, catalog, history, lineage, runs, search
+from metadata_service.services.search import Narrowed
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 ROWS = 50
+QUALITY_DAYS = 30
+STRIP = 20  # results of a check that are shown in a row
+DURATIONS = 60  # runs of a job whose durations are shown
+QUALITY_LEVELS = ("failing", "error", "warning", "passing", "unknown")
 SHOWN_ELSEWHERE = {"schema", "documentation", "ownership", "tags", "columnLineage", "dataQualityAssertions", "sql"}
 
 
@@ -39,10 +46,31 @@ def catalog_page(
     offset: Annotated[int, Query(ge=0)] = 0,
 ) -> HTMLResponse:
     """Search box and list of datasets."""
-    wanted = DatasetFilter(q=q or None, layer=layer or None, tag=tag or None)
-    page = catalog.list_datasets(session, wanted, ROWS, offset)
-    query = {key: value for key, value in (("q", q), ("layer", layer), ("tag", tag)) if value}
-    return _render(request, "catalog.html", page=page, q=q, layer=layer, tag=tag, query=query, layers=LAYERS)
+    page = catalog.list_datasets(session, DatasetFilter(layer=layer or None, tag=tag or None), ROWS, offset)
+    query = {key: value for key, value in (("layer", layer), ("tag", tag)) if value}
+    return _render(request, "catalog.html", page=page, layer=layer, tag=tag, query=query, layers=LAYERS)
+
+
+@router.get("/ui/search")
+def search_page(
+    request: Request,
+    session: DbSession,
+    q: Annotated[str, Query(max_length=1000)] = "",
+    type: Annotated[Kind | None, Query()] = None,
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> HTMLResponse:
+    """What a search finds: datasets, jobs and products, the best first."""
+    narrowed = Narrowed((type,) if type else KINDS)
+    page = search.find(session, q, narrowed, ROWS, offset)
+    query = {key: value for key, value in (("q", q), ("type", type)) if value}
+    return _render(request, "search.html", page=page, q=q, type=type, query=query, kinds=KINDS)
+
+
+@router.get("/ui/quality")
+def quality_page(request: Request, session: DbSession) -> HTMLResponse:
+    """The quality board: states of all datasets, what fails now, how the last days went."""
+    stats = analytics.quality_stats(session, QUALITY_DAYS)
+    return _render(request, "quality.html", stats=stats, days=charts.of_days(stats.days), levels=QUALITY_LEVELS)
 
 
 @router.get("/ui/datasets/{dataset_id}")
@@ -57,6 +85,9 @@ def dataset_page(request: Request, session: DbSession, dataset_id: UUID) -> HTML
         dataset=dataset,
         sources=_column_sources(around),
         quality=runs.describe_quality(session, dataset_id, 1, 0),
+        strips=history.check_strips(session, dataset_id, STRIP),
+        days=charts.of_days(history.quality_by_day(session, dataset_id, QUALITY_DAYS)),
+        versions=history.list_versions(session, dataset_id, 20, 0),
         runs=runs.list_runs_of_dataset(session, dataset_id, 10, 0),
         facets=_other_facets(dataset.facets),
     )
@@ -98,8 +129,17 @@ def run_page(request: Request, session: DbSession, run_id: str) -> HTMLResponse:
 def job_page(request: Request, session: DbSession, job_id: UUID) -> HTMLResponse:
     """A job: its SQL, current edges and runs."""
     job = catalog.describe_job(session, job_id)
-    page = runs.list_runs(session, RunFilter(job_id=job_id), 20, 0)
-    return _render(request, "job.html", job=job, runs=page, facets=_other_facets(job.facets, hidden={"jobType"}))
+    page = runs.list_runs(session, RunFilter(job_id=job_id), DURATIONS, 0)
+    durations = charts.of_durations(page.items[::-1])
+    page.items = page.items[:20]
+    return _render(
+        request,
+        "job.html",
+        job=job,
+        runs=page,
+        durations=durations,
+        facets=_other_facets(job.facets, hidden={"jobType"}),
+    )
 
 
 @router.get("/docs")

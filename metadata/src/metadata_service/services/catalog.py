@@ -177,7 +177,7 @@ def _declare(session: Session, dataset: Dataset, declared: dict[str, Any], now: 
         session.flush()
     project(session, [dataset.id])
     session.flush()
-    found = columns_of(declared.get("schema"))
+    found = columns_of(dataset.fields)
     if found is not None:
         digest, columns = found
         save_versions(session, [(dataset.id, digest, SchemaSeen(columns, now, now))])

@@ -1,17 +1,21 @@
-"""How datasets changed over time."""
+"""How datasets and their quality changed over time."""
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from metadata_service.compatibility import breaks
+from metadata_service.models import QualityResult
 from metadata_service.problems import NotFoundError
-from metadata_service.repositories import datasets, schema_versions
+from metadata_service.repositories import datasets, quality, schema_versions
 from metadata_service.schemas.catalog import Column, ColumnChange, SchemaVersionOut
 from metadata_service.schemas.common import Page
+from metadata_service.schemas.products import QualityDay
 
 
 def list_versions(session: Session, dataset_id: UUID, limit: int, offset: int) -> Page[SchemaVersionOut]:
@@ -52,3 +56,24 @@ def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[
             ColumnChange(column=name, change=change, before=old.get(name), after=new.get(name), breaking=name in broken)
         )
     return changes
+
+
+def quality_by_day(session: Session, dataset_id: UUID, days: int) -> list[QualityDay]:
+    """Return the results of each of the last days, today's last."""
+    dataset = datasets.get_dataset(session, dataset_id)
+    if dataset is None:
+        raise NotFoundError("dataset", dataset_id)
+    since = (datetime.now(UTC) - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    counted = {(since + timedelta(days=number)).date(): Counter[str]() for number in range(days)}
+    for day, status, number in quality.results_by_day(session, dataset.id, since):
+        counted.setdefault(day, Counter())[status] += number
+    return [
+        QualityDay(day=day.isoformat(), passed=found["passed"], failed=found["failed"], errors=found["error"])
+        for day, found in sorted(counted.items())
+    ]
+
+
+def check_strips(session: Session, dataset_id: UUID, most: int) -> dict[tuple[str, str | None], list[QualityResult]]:
+    """Return the last results of each (check, column) of a dataset, the oldest of them first."""
+    dataset = datasets.get_dataset(session, dataset_id)
+    return quality.recent_statuses(session, dataset.id, most) if dataset else {}

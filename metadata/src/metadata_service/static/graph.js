@@ -1,11 +1,13 @@
 "use strict";
-/* Draws the lineage graph that `data-source` answers: zoom with the wheel or buttons, pan by dragging, hover to see what
-   a node depends on and feeds, click to open it. `data-focus` is the id of the node the page is about. */
+/* Draws the lineage graph that `data-source` answers: zoom with the wheel, buttons or + and -, pan by dragging or with
+   the arrow keys, hover or focus to see what a node or column depends on and feeds, click to open it, "+" to see what
+   lies beyond. `data-focus` is the id of the node the page is about. */
 
 const SVG = "http://www.w3.org/2000/svg";
 const DATASET_HEIGHT = 48;
 const JOB_HEIGHT = 30;
 const MAX_TEXT = 220;
+const ROW_HEIGHT = 18;
 const MARGIN = 32;
 const READABLE = 0.62; // the scale below which names are too small to read: then jobs start hidden
 const QUALITY_TONES = { passing: "var(--good)", failing: "var(--bad)", error: "var(--bad)", warning: "var(--warn)" };
@@ -37,21 +39,10 @@ function measure(node) {
   const title = fitText(shortName(node), job ? "500 12px" : "600 13px");
   const subtitle = job ? { text: "", width: 0 } : fitText(node.namespace, "11px");
   const width = Math.round(Math.max(title.width + (node.state && node.state !== "unknown" ? 16 : 0), subtitle.width, job ? 40 : 90) + 28);
-  return { ...node, title: title.text, subtitle: subtitle.text, width, height: job ? JOB_HEIGHT : DATASET_HEIGHT };
-}
-
-/* Leave the jobs out: an arrow from each of a job's inputs to each of its outputs. */
-function withoutJobs(graph) {
-  const jobs = new Map(graph.nodes.filter((node) => node.type === "job").map((node) => [node.id, { from: [], to: [] }]));
-  const pairs = new Map();
-  const add = (source, target) => source !== target && pairs.set(`${source} ${target}`, { source, target });
-  for (const { source, target } of graph.edges) {
-    if (jobs.has(target)) jobs.get(target).from.push(source);
-    else if (jobs.has(source)) jobs.get(source).to.push(target);
-    else add(source, target);
-  }
-  for (const { from, to } of jobs.values()) for (const source of from) for (const target of to) add(source, target);
-  return { nodes: graph.nodes.filter((node) => node.type !== "job"), edges: [...pairs.values()] };
+  const rows = (node.rows ?? []).map((column) => ({ column, ...fitText(column, "12px") }));
+  const widest = Math.max(width, ...rows.map((row) => Math.round(row.width) + 28));
+  const height = job ? JOB_HEIGHT : DATASET_HEIGHT + (rows.length ? rows.length * ROW_HEIGHT + 8 : 0);
+  return { ...node, title: title.text, subtitle: subtitle.text, rows, width: widest, height };
 }
 
 function path(points) {
@@ -92,17 +83,25 @@ class LineageGraph {
     }
     this.message.textContent = "";
     this.tools.hidden = false;
+    this.frontier = new Map((this.graph.frontier ?? []).map((end) => [`${end.id} ${end.direction}`, end]));
+    this.tool("columns").parentElement.hidden = !this.graph.column_edges.length;
     this.draw(true);
     if (this.view.scale < READABLE && this.graph.nodes.some((node) => node.type === "job")) {
-      this.tools.querySelector("[data-graph=jobs]").checked = false;
+      this.tool("jobs").checked = false;
       this.draw(true);
     }
     if (this.view.scale < READABLE) this.zoomToStart();
     this.root.dataset.drawn = "true";
   }
 
+  tool(name) {
+    return this.tools.querySelector(`[data-graph=${name}]`);
+  }
+
   draw(fit) {
-    const shown = this.tools.querySelector("[data-graph=jobs]").checked ? this.graph : withoutJobs(this.graph);
+    const columns = this.tool("columns").checked;
+    this.tool("jobs").parentElement.hidden = columns;
+    const shown = columns ? byColumns(this.graph) : this.tool("jobs").checked ? this.graph : withoutJobs(this.graph);
     const nodes = shown.nodes.map(measure);
     this.plan = layout(nodes, shown.edges);
     this.canvas = element("g", {});
@@ -114,7 +113,11 @@ class LineageGraph {
       this.canvas.append(drawn);
       return { ...edge, drawn };
     });
+    this.shown = nodes;
     this.nodes = new Map(nodes.map((node) => [node.id, this.drawNode(node)]));
+    this.flows = (shown.flows ?? []).map((flow) => this.drawFlow(flow));
+    this.canvas.classList.toggle("by-columns", columns);
+    this.find();
     if (fit) this.fit();
     else this.apply();
   }
@@ -133,26 +136,128 @@ class LineageGraph {
     const tone = job ? RUN_TONES[node.state] : QUALITY_TONES[node.state];
     if (tone) link.append(element("circle", { class: "dot", style: `--tone:${tone}`, cx: node.width - 13, cy: job ? 15 : 17, r: 4 }));
     group.append(link);
-    group.addEventListener("mouseenter", () => this.light(node.id));
-    group.addEventListener("mouseleave", () => this.light(null));
+    node.rows.forEach((row, at) => group.append(this.drawRow(node, row, at)));
+    for (const direction of ["upstream", "downstream"]) {
+      const end = this.frontier.get(`${node.id} ${direction}`);
+      if (end) group.append(this.drawMore(node, end));
+    }
+    for (const [begin, end] of [["mouseenter", "mouseleave"], ["focusin", "focusout"]]) {
+      group.addEventListener(begin, () => this.light(node.id));
+      group.addEventListener(end, () => this.light(null));
+    }
     this.canvas.append(group);
     return group;
   }
 
+  drawRow(node, row, at) {
+    const y = DATASET_HEIGHT + at * ROW_HEIGHT;
+    const drawn = element("g", { class: "row", "data-column": columnKey({ dataset_id: node.id, column: row.column }) },
+      element("title", {}, `${node.name}.${row.column}`),
+      element("rect", { x: 1, y, width: node.width - 2, height: ROW_HEIGHT }),
+      element("text", { x: 14, y: y + 13 }, row.text));
+    drawn.addEventListener("mouseenter", (event) => {
+      event.stopPropagation();
+      this.lightColumn(drawn.dataset.column);
+    });
+    drawn.addEventListener("mouseleave", () => this.lightColumn(null));
+    return drawn;
+  }
+
+  /* The "+" of a node that has neighbours which are not shown. */
+  drawMore(node, end) {
+    const upstream = end.direction === "upstream";
+    const more = element("g", { class: "more", role: "button", tabindex: "0", transform: `translate(${upstream ? 0 : node.width},${Math.min(node.height, DATASET_HEIGHT) / 2})`, "aria-label": `Show more ${end.direction} of ${node.title}` },
+      element("title", {}, `Show more ${end.direction}`),
+      element("circle", { r: 9 }), element("path", { d: "M-4,0 H4 M0,-4 V4" }));
+    more.addEventListener("click", () => this.expand(end));
+    more.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      this.expand(end);
+    });
+    return more;
+  }
+
+  /* A column into another; a way back is drawn as a loop outside. */
+  drawFlow(flow) {
+    const [from, to] = [flow.source, flow.target].map((end) => {
+      const node = this.shown.find((other) => other.id === end.dataset_id);
+      const { x, y } = this.plan.nodes.get(node.id);
+      return { x, y: y + DATASET_HEIGHT + (node.rows.findIndex((row) => row.column === end.column) + 0.5) * ROW_HEIGHT, width: node.width };
+    });
+    const drawn = element("path", { class: `flow${flow.type === "INDIRECT" ? " indirect" : ""}`, d: path([[from.x + from.width, from.y], [to.x, to.y]]) });
+    this.canvas.append(drawn);
+    return { source: columnKey(flow.source), target: columnKey(flow.target), drawn };
+  }
+
+  async expand(end) {
+    const kind = end.type === "job" ? "jobs" : "datasets";
+    const after = end.after ? `&after=${end.after}` : "";
+    const answer = await fetch(`/${kind}/${end.id}/lineage?depth=1&direction=${end.direction}${after}`);
+    if (!answer.ok) {
+      this.message.textContent = `More can't be loaded: ${(await answer.json()).detail}`;
+      return;
+    }
+    const more = await answer.json();
+    const known = new Set(this.graph.nodes.map((node) => node.id));
+    const added = more.nodes.filter((node) => !known.has(node.id));
+    if (added.every((node) => node.type === "job")) this.tool("jobs").checked = true; // or nothing would be seen of it
+    this.graph = grown(this.graph, more);
+    this.frontier.delete(`${end.id} ${end.direction}`);
+    for (const further of more.frontier) {
+      if (!known.has(further.id) || further.id === end.id) this.frontier.set(`${further.id} ${further.direction}`, further);
+    }
+    this.tool("columns").parentElement.hidden = !this.graph.column_edges.length;
+    this.draw(true);
+    if (this.view.scale < READABLE) this.zoomTo(end.id);
+  }
+
+  /* Show the nodes that have the words of the box in their names; Enter goes to the next of them. */
+  find(next = false) {
+    const words = this.tool("find").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const matches = (node) => words.every((word) => node.name.toLowerCase().includes(word) || node.rows?.some((row) => row.column.toLowerCase().includes(word)));
+    const found = words.length ? this.shown.filter(matches) : [];
+    for (const [id, group] of this.nodes) {
+      group.classList.toggle("found", found.some((node) => node.id === id));
+      group.classList.toggle("missed", words.length > 0 && !found.some((node) => node.id === id));
+    }
+    if (!next || !found.length) return;
+    this.place = ((this.place ?? -1) + 1) % found.length;
+    this.zoomTo(found[this.place].id);
+  }
+
+  lightColumn(key) {
+    const lit = new Set(key ? [key] : []);
+    for (const [near, far] of [["source", "target"], ["target", "source"]]) {
+      const reached = new Set([key]);
+      for (const at of reached) {
+        for (const flow of this.flows.filter((one) => one[near] === at)) {
+          lit.add(flow);
+          lit.add(flow[far]);
+          reached.add(flow[far]);
+        }
+      }
+    }
+    for (const flow of this.flows) {
+      flow.drawn.classList.toggle("lit", lit.has(flow));
+      flow.drawn.classList.toggle("faded", key !== null && !lit.has(flow));
+    }
+    for (const row of this.canvas.querySelectorAll(".row")) row.classList.toggle("lit", lit.has(row.dataset.column));
+  }
+
   /* Show what a node depends on and feeds; null shows everything alike. */
   light(id) {
+    if (this.flows.length) return; // columns tell more
     const lit = new Set(id ? [id] : []);
     for (const [near, far] of [["source", "target"], ["target", "source"]]) {
+      const next = new Map();
+      for (const edge of this.edges) next.set(edge[near], [...(next.get(edge[near]) ?? []), edge]);
       const reached = new Set([id]);
-      for (let grown = id !== null; grown;) {
-        grown = false;
-        for (const edge of this.edges) {
-          if (reached.has(edge[near]) && !lit.has(edge)) {
-            lit.add(edge);
-            reached.add(edge[far]);
-            lit.add(edge[far]);
-            grown = true;
-          }
+      for (const at of reached) {
+        for (const edge of next.get(at) ?? []) {
+          lit.add(edge);
+          lit.add(edge[far]);
+          reached.add(edge[far]);
         }
       }
     }
@@ -176,12 +281,23 @@ class LineageGraph {
 
   // Where the whole is too small to read: show the dataset in question, else the beginning, at a size that can be read.
   zoomToStart() {
-    const { clientWidth, clientHeight } = this.svg;
-    const focus = this.plan.nodes.get(this.root.dataset.focus);
+    if (this.plan.nodes.has(this.root.dataset.focus)) {
+      this.zoomTo(this.root.dataset.focus);
+      return;
+    }
+    const { clientHeight } = this.svg;
     const scale = (this.view.scale = 0.8);
-    this.view.x = focus ? clientWidth / 2 - (focus.x + focus.width / 2) * scale : MARGIN / 2;
-    const middle = focus ? focus.y + focus.height / 2 : Math.min(this.plan.height / 2, (clientHeight / 2 - 2 * MARGIN) / scale);
-    this.view.y = clientHeight / 2 - middle * scale;
+    this.view.x = MARGIN / 2;
+    this.view.y = clientHeight / 2 - Math.min(this.plan.height / 2, (clientHeight / 2 - 2 * MARGIN) / scale) * scale;
+    this.apply();
+  }
+
+  zoomTo(id) {
+    const { clientWidth, clientHeight } = this.svg;
+    const { x, y, width, height } = this.plan.nodes.get(id);
+    this.view.scale = Math.max(this.view.scale, 0.8);
+    this.view.x = clientWidth / 2 - (x + width / 2) * this.view.scale;
+    this.view.y = clientHeight / 2 - (y + height / 2) * this.view.scale;
     this.apply();
   }
 
@@ -199,8 +315,19 @@ class LineageGraph {
 
   listen() {
     const actions = { in: () => this.zoom(1.25), out: () => this.zoom(0.8), fit: () => this.fit() };
-    for (const [name, act] of Object.entries(actions)) this.tools.querySelector(`[data-graph=${name}]`).addEventListener("click", act);
-    this.tools.querySelector("[data-graph=jobs]").addEventListener("change", () => this.draw(true));
+    for (const [name, act] of Object.entries(actions)) this.tool(name).addEventListener("click", act);
+    for (const name of ["jobs", "columns"]) this.tool(name).addEventListener("change", () => this.draw(true));
+    this.tool("find").addEventListener("input", () => { this.place = -1; this.find(); });
+    this.tool("find").addEventListener("keydown", (event) => event.key === "Enter" && this.find(true));
+    const keys = { "+": [0, 0, 1.25], "-": [0, 0, 0.8], ArrowLeft: [60, 0, 1], ArrowRight: [-60, 0, 1], ArrowUp: [0, 60, 1], ArrowDown: [0, -60, 1] };
+    this.svg.addEventListener("keydown", (event) => {
+      const [dx, dy, factor] = keys[event.key] ?? [];
+      if (!factor || !this.canvas) return;
+      event.preventDefault();
+      this.view.x += dx;
+      this.view.y += dy;
+      this.zoom(factor);
+    });
     this.svg.addEventListener("wheel", (event) => {
       if (!this.canvas) return;
       event.preventDefault();
