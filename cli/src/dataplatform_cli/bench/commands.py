@@ -52,3 +52,42 @@ def search(
         sys.stdout.write(json.dumps(figures) + "\n")
     else:
         print_report(figures)
+
+
+@app.command()
+@reported
+def lineage(
+    datasets: Annotated[int, typer.Option(min=1000, help="Datasets in the graph, and as many jobs.")] = 100_000,
+    edges: Annotated[int, typer.Option(min=1000, help="Edges between them.")] = 1_000_000,
+    queries: Annotated[int, typer.Option(min=20, help="Questions of each kind.")] = 200,
+    as_json: Json = False,
+) -> None:
+    """Ask the metadata service for lineage in a large graph: tables and columns, beside fetching the same by ids."""
+    from dataplatform_cli.bench.lineage import bench_lineage, print_report
+
+    figures = bench_lineage(settings_of_repository(), datasets, edges, queries)
+    if as_json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+    else:
+        print_report(figures)
+
+
+@app.command()
+@reported
+def events(
+    events: Annotated[
+        int, typer.Option(min=1000, help="Events of each way; batches have five times as many.")
+    ] = 20_000,
+    clients: Annotated[int, typer.Option(min=1, max=64, help="How many send at the same time.")] = 16,
+    repeat: Annotated[int, typer.Option(min=1, help="Runs of each way, after one to warm up; the median counts.")] = 3,
+    stored: Annotated[int, typer.Option(min=0, help="Events that are stored beforehand.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Store lineage events: bare INSERTs of the same JSON as the limit, single events, batches of 100."""
+    from dataplatform_cli.bench.events import bench_events, print_report
+
+    figures = bench_events(settings_of_repository(), events, clients, repeat, stored)
+    if as_json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+    else:
+        print_report(figures)
