@@ -30,7 +30,7 @@ def make_engine(settings: ServiceSettings) -> Engine:
         connect_args={
             "connect_timeout": 3,
             "application_name": "metadata_service",
-            "options": "-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=20000",
+            "options": "-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=20000 -c jit=off",
         },
     )
 
