@@ -18,13 +18,14 @@ from metadata_service.models.lineage import (
 )
 from metadata_service.models.marquez import Namespace, Source, Tag
 from metadata_service.models.products import Product, ProductDataset, ProductLineageEdge, ProductVersion
-from metadata_service.models.quality import QualityResult
+from metadata_service.models.quality import CurrentResult, QualityResult, QualityRun, QualityState
 
 __all__ = [
     "ApiKey",
     "AuditEntry",
     "Base",
     "ColumnEdge",
+    "CurrentResult",
     "Dataset",
     "Event",
     "Facet",
@@ -38,6 +39,8 @@ __all__ = [
     "ProductLineageEdge",
     "ProductVersion",
     "QualityResult",
+    "QualityRun",
+    "QualityState",
     "QueuedEvent",
     "Run",
     "RunDataset",

@@ -23,6 +23,7 @@ class QualityResult(Base):
     __table_args__ = (
         Index("quality_by_dataset", "dataset_id", text("checked_at DESC")),
         Index("quality_by_run", "run_id"),
+        Index("quality_without_run", "dataset_id", postgresql_where=text("run_id IS NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -44,3 +45,41 @@ class QualityResult(Base):
     checked_at: Mapped[datetime]
     duration_seconds: Mapped[float | None] = mapped_column(Double)
     from_event: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class QualityRun(Base):
+    """A run that checked a dataset, and when last. `execution` is its parent, which runs that count as one share."""
+
+    __tablename__ = "quality_run"
+    __table_args__ = (Index("quality_run_by_run", "run_id"),)
+
+    dataset_id: Mapped[UUID] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    job_id: Mapped[UUID | None]
+    execution: Mapped[str]
+    ended: Mapped[bool]
+    checked_at: Mapped[datetime]
+
+
+class CurrentResult(Base):
+    """A result that counts for the state of a dataset, under the name that stands for it."""
+
+    __tablename__ = "quality_current"
+    __table_args__ = (Index("quality_current_by_result", "result_id"),)
+
+    dataset_id: Mapped[UUID] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
+    result_id: Mapped[UUID] = mapped_column(ForeignKey("quality_result.id", ondelete="CASCADE"), primary_key=True)
+
+
+class QualityState(Base):
+    """What the current results of a dataset make together; see `metadata_service.repositories.quality_state`."""
+
+    __tablename__ = "quality_state"
+
+    dataset_id: Mapped[UUID] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True)
+    state: Mapped[str]
+    passed: Mapped[int]
+    failed: Mapped[int]
+    errors: Mapped[int]
+    skipped: Mapped[int]
+    checked_at: Mapped[datetime]

@@ -4,28 +4,53 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import Date, cast, distinct, func, select
+from sqlalchemy import Date, case, cast, distinct, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from metadata_service.models import (
     ColumnEdge,
+    CurrentResult,
     Dataset,
     Job,
     JobDataset,
     Product,
     ProductLineageEdge,
     QualityResult,
+    QualityState,
 )
 
 _CANONICAL = Dataset.canonical_id.is_(None) & Dataset.deleted_at.is_(None)
+_LEVEL = func.coalesce(QualityState.state, literal_column("'unknown'"))
 
 
-def dataset_domains(session: Session) -> dict[UUID, tuple[str | None, str | None]]:
-    """Return domain and owner of every dataset."""
-    rows = session.execute(select(Dataset.id, Dataset.domain, Dataset.owner).where(_CANONICAL))
-    return {dataset_id: (domain, owner) for dataset_id, domain, owner in rows}
+def datasets_by_domain(session: Session) -> list[tuple[str | None, str | None, str, int]]:
+    """Return (domain, owner, state of quality, number of datasets)."""
+    key = (Dataset.domain, Dataset.owner, _LEVEL)
+    query = select(*key, func.count()).outerjoin(QualityState, QualityState.dataset_id == Dataset.id)
+    rows = session.execute(query.where(_CANONICAL).group_by(*key))
+    return [(domain, owner, level, number) for domain, owner, level, number in rows]
+
+
+def datasets_by_state(session: Session) -> dict[str, int]:
+    """Return how many datasets are in each state of quality that any is in."""
+    query = select(_LEVEL, func.count()).outerjoin_from(Dataset, QualityState, QualityState.dataset_id == Dataset.id)
+    return {level: number for level, number in session.execute(query.where(_CANONICAL).group_by(_LEVEL))}
+
+
+def failing_results(session: Session, limit: int) -> list[tuple[Dataset, QualityResult]]:
+    """Return the current results that failed or could not be carried out, the severest first."""
+    severity = case({"critical": 0, "error": 1, "warn": 2}, value=QualityResult.severity, else_=3)
+    query = (
+        select(Dataset, QualityResult)
+        .join(CurrentResult, CurrentResult.dataset_id == Dataset.id)
+        .join(QualityResult, QualityResult.id == CurrentResult.result_id)
+        .join(QualityState, QualityState.dataset_id == Dataset.id)
+        .where(QualityState.failed + QualityState.errors > 0, QualityResult.status.in_(("failed", "error")))
+        .order_by(severity, Dataset.name, QualityResult.check_name, QualityResult.id)
+        .limit(limit)
+    )
+    return [(dataset, result) for dataset, result in session.execute(query)]
 
 
 def products_by_domain(session: Session) -> list[tuple[str, str, str, int]]:
@@ -83,10 +108,3 @@ def results_by_day(session: Session, since: datetime) -> list[tuple[Any, str, in
     query = select(day, QualityResult.status, func.count()).where(QualityResult.checked_at >= since)
     rows = session.execute(query.group_by(day, QualityResult.status).order_by(day))
     return [(at, status, number) for at, status, number in rows]
-
-
-def checked_datasets(session: Session) -> list[UUID]:
-    """Return the datasets that have results."""
-    canonical = func.coalesce(Dataset.canonical_id, Dataset.id)
-    query = select(canonical).join(QualityResult, QualityResult.dataset_id == Dataset.id).distinct()
-    return list(session.scalars(query))

@@ -8,10 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Date, and_, cast, delete, exists, func, or_, select, tuple_
-from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session, aliased
 
-from metadata_service.models import Dataset, QualityResult, Run
+from metadata_service.models import CurrentResult, Dataset, QualityResult
 
 
 def _save_statement() -> Insert:
@@ -63,37 +63,12 @@ def drop_superseded(session: Session, run_ids: Iterable[str]) -> None:
 
 
 def latest_results(session: Session, dataset_ids: Iterable[UUID]) -> dict[UUID, list[QualityResult]]:
-    """Return the newest result of every check of each dataset, other names counted in.
-
-    A check that the dataset's newest run of the same job left out is no check any more. Runs with the same parent, such
-    as mapped tasks, count as one; a run that is still going has not left anything out yet.
-    """
-    ids = list(dataset_ids)
-    canonical = func.coalesce(Dataset.canonical_id, Dataset.id)
-    execution = func.coalesce(Run.parent_run_id, Run.id)
-    at = QualityResult.checked_at
-    counted = (
-        select(
-            canonical.label("dataset_id"),
-            QualityResult.id,
-            func.max(at).over(partition_by=(canonical, Run.job_id, execution)).label("run_at"),
-            func.max(at)
-            .filter(Run.job_id.is_not(None), Run.state != "RUNNING")
-            .over(partition_by=(canonical, Run.job_id))
-            .label("newest_run_at"),
-        )
-        .join(Dataset, Dataset.id == QualityResult.dataset_id)
-        .outerjoin(Run, Run.id == QualityResult.run_id)
-        .where(or_(Dataset.id.in_(ids), Dataset.canonical_id.in_(ids)))
-        .subquery()
-    )
-    key = (counted.c.dataset_id, QualityResult.check_name, QualityResult.column_name, QualityResult.ordinal)
+    """Return the current results of each dataset; see `metadata_service.repositories.quality_state`."""
     query = (
-        select(counted.c.dataset_id, QualityResult)
-        .join(counted, counted.c.id == QualityResult.id)
-        .where(or_(counted.c.newest_run_at.is_(None), counted.c.run_at >= counted.c.newest_run_at))
-        .ext(distinct_on(*key))
-        .order_by(*key, at.desc(), QualityResult.id)
+        select(CurrentResult.dataset_id, QualityResult)
+        .join(QualityResult, QualityResult.id == CurrentResult.result_id)
+        .where(CurrentResult.dataset_id.in_(list(dataset_ids)))
+        .order_by(CurrentResult.dataset_id, QualityResult.check_name, QualityResult.column_name, QualityResult.ordinal)
     )
     found: dict[UUID, list[QualityResult]] = {}
     for dataset_id, result in session.execute(query):

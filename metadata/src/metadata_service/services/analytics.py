@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from metadata_service.models import QualityResult
-from metadata_service.repositories import analytics, datasets, quality
-from metadata_service.schemas.common import QualityLevel
+from metadata_service.repositories import analytics
 from metadata_service.schemas.products import DomainStats, LineageStats, QualityDay, QualityStats
-from metadata_service.services.quality import summarize
 
 NO_DOMAIN = "none"
 MOST_USED = 10
@@ -22,7 +18,6 @@ MAX_FAILING = 100
 
 def domains(session: Session) -> list[DomainStats]:
     """Return every domain that datasets or products name, by name; `none` for datasets without one."""
-    levels = _levels(_latest(session))
     found: dict[str, DomainStats] = {}
 
     def domain(name: str | None) -> DomainStats:
@@ -30,11 +25,10 @@ def domains(session: Session) -> list[DomainStats]:
         return found.setdefault(name, DomainStats(domain=name, datasets=0, products={}, owners=[], quality={}))
 
     owners: dict[str, set[str]] = {}
-    for dataset_id, (name, owner) in analytics.dataset_domains(session).items():
+    for name, owner, level, number in analytics.datasets_by_domain(session):
         stats = domain(name)
-        stats.datasets += 1
-        level = levels.get(dataset_id, "unknown")
-        stats.quality[level] = stats.quality.get(level, 0) + 1
+        stats.datasets += number
+        stats.quality[level] = stats.quality.get(level, 0) + number  # type: ignore[index, call-overload]
         owners.setdefault(stats.domain, set()).update({owner} if owner else ())
     for name, status, owner, number in analytics.products_by_domain(session):
         stats = domain(name)
@@ -69,12 +63,9 @@ def quality_stats(session: Session, days: int) -> QualityStats:
     }
     for day, status, number in analytics.results_by_day(session, since):
         counted.setdefault(day.isoformat(), Counter())[status] += number
-    latest = _latest(session)
-    levels = Counter(_levels(latest).values())
-    levels["unknown"] += len(analytics.dataset_domains(session)) - sum(levels.values())
     return QualityStats(
-        datasets={level: number for level, number in levels.items() if number},
-        failing=_failing(session, latest),
+        datasets=analytics.datasets_by_state(session),  # type: ignore[arg-type]
+        failing=_failing(session),
         days=[
             QualityDay(day=day, passed=counts["passed"], failed=counts["failed"], errors=counts["error"])
             for day, counts in sorted(counted.items())
@@ -82,31 +73,17 @@ def quality_stats(session: Session, days: int) -> QualityStats:
     )
 
 
-def _latest(session: Session) -> dict[UUID, list[QualityResult]]:
-    """Return the newest result of each check of every dataset that was checked."""
-    return quality.latest_results(session, analytics.checked_datasets(session))
-
-
-def _levels(latest: dict[UUID, list[QualityResult]]) -> dict[UUID, QualityLevel]:
-    return {dataset_id: summarize(results).state for dataset_id, results in latest.items()}
-
-
-def _failing(session: Session, latest: dict[UUID, list[QualityResult]]) -> list[dict[str, Any]]:
-    names = {dataset.id: dataset for dataset in datasets.get_many(session, latest)}
-    found: list[dict[str, Any]] = [
+def _failing(session: Session) -> list[dict[str, Any]]:
+    return [
         {
-            "dataset_id": str(dataset_id),
-            "dataset": names[dataset_id].name,
-            "owner": names[dataset_id].owner,
+            "dataset_id": str(dataset.id),
+            "dataset": dataset.name,
+            "owner": dataset.owner,
             "check": result.check_name,
             "column": result.column_name,
             "status": result.status,
             "severity": result.severity,
             "checked_at": result.checked_at.isoformat(),
         }
-        for dataset_id, results in latest.items()
-        for result in results
-        if result.status in ("failed", "error")
+        for dataset, result in analytics.failing_results(session, MAX_FAILING)
     ]
-    order = {"critical": 0, "error": 1, "warn": 2}
-    return sorted(found, key=lambda item: (order[item["severity"]], item["dataset"], item["check"]))[:MAX_FAILING]

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from metadata_service.models import Dataset, Job
 from metadata_service.naming import layer_of, split_uri, uri_of
 from metadata_service.problems import FieldError, NotFoundError, UnprocessableError
-from metadata_service.repositories import aliases, datasets, jobs
+from metadata_service.repositories import aliases, datasets, jobs, quality_state
 from metadata_service.repositories.aliases import Claim
 from metadata_service.repositories.datasets import DatasetFilter
 from metadata_service.repositories.facets import load_facets
@@ -172,7 +172,8 @@ def _declare(session: Session, dataset: Dataset, declared: dict[str, Any], now: 
     address = split_uri(declared["uri"]) if declared.get("uri") else None
     if address is not None and address != (dataset.namespace, dataset.name):
         alias = datasets.upsert_datasets(session, {address: now})[address]
-        aliases.claim(session, [Claim(alias, dataset.id, (dataset.namespace, dataset.name), now)])
+        affected = aliases.claim(session, [Claim(alias, dataset.id, (dataset.namespace, dataset.name), now)])
+        quality_state.refresh(session, dataset_ids=affected)
         dataset.layer = dataset.layer or layer_of(*address)
         session.flush()
     project(session, [dataset.id])

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from metadata_service.column_lineage import column_sources
 from metadata_service.openlineage import check_event
-from metadata_service.repositories import aliases, datasets, jobs, runs
+from metadata_service.repositories import aliases, datasets, jobs, quality_state, runs
 from metadata_service.repositories.aliases import Claim
 from metadata_service.repositories.datasets import DatasetName
 from metadata_service.repositories.events import Stored
@@ -47,6 +47,8 @@ def project_events(session: Session, batch: Sequence[Stored]) -> None:
     runs.save_run_datasets(session, ((run, side, ids[name]) for run, side, name in told.run_datasets))
     quality.save_assertions(session, told.assertions, ids)
     _refresh_edges(session, told, jobs_before, job_ids, ids)
+    asserted = {ids[item.name] for item in told.assertions if item.run_id is None}
+    quality_state.refresh(session, told.runs, affected | asserted)
 
 
 def _claim_names(session: Session, told: Told, ids: Mapping[DatasetName, UUID]) -> set[UUID]:

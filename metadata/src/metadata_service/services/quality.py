@@ -15,13 +15,12 @@ from uuid import UUID, uuid5
 
 from sqlalchemy.orm import Session
 
-from metadata_service.models import QualityResult
+from metadata_service import models
 from metadata_service.openlineage import EventDataset, FacetMap
-from metadata_service.repositories import datasets, jobs, quality, runs
+from metadata_service.repositories import datasets, jobs, quality, quality_state, runs
 from metadata_service.repositories.datasets import DatasetName
 from metadata_service.repositories.runs import RunSeen
 from metadata_service.schemas.catalog import QualityState
-from metadata_service.schemas.common import QualityLevel
 from metadata_service.schemas.quality import DqResultIn, DqSummary
 
 RESULT_NAMESPACE = UUID("6f1ad0a5-6d43-5e3a-8f0e-3d5d4d9c2f11")
@@ -44,6 +43,7 @@ def save_results(session: Session, run_id: str, results: list[DqResultIn], job: 
         rows.append(values | {"from_event": False})
     quality.save_results(session, _identified(run_id, rows))
     quality.drop_superseded(session, [run_id])
+    quality_state.refresh(session, [run_id])
     counts = Counter(result.status for result in results)
     return DqSummary(
         run_id=run_id,
@@ -135,29 +135,20 @@ def _identified(run_id: str | None, rows: list[dict[str, Any]]) -> list[dict[str
 
 
 def states(session: Session, dataset_ids: Iterable[UUID]) -> dict[UUID, QualityState]:
-    """Return the state of each dataset by the newest result of each of its checks."""
+    """Return the state of each dataset."""
     ids = list(dataset_ids)
-    latest = quality.latest_results(session, ids)
-    return {dataset_id: summarize(latest.get(dataset_id, [])) for dataset_id in ids}
+    known = quality_state.load_states(session, ids)
+    return {dataset_id: _state_out(known.get(dataset_id)) for dataset_id in ids}
 
 
-def summarize(results: list[QualityResult]) -> QualityState:
-    """Return the state that results make together: the worst of them."""
-    counts = Counter(result.status for result in results)
-    blocking = any(result.status == "failed" and result.severity != "warn" for result in results)
-    if blocking:
-        state: QualityLevel = "failing"
-    elif counts["error"]:
-        state = "error"
-    elif counts["failed"]:
-        state = "warning"
-    else:
-        state = "passing" if counts["passed"] else "unknown"
+def _state_out(state: models.QualityState | None) -> QualityState:
+    if state is None:
+        return QualityState(state="unknown")
     return QualityState(
-        state=state,
-        passed=counts["passed"],
-        failed=counts["failed"],
-        errors=counts["error"],
-        skipped=counts["skipped"],
-        checked_at=max((result.checked_at for result in results), default=None),
+        state=state.state,  # type: ignore[arg-type]
+        passed=state.passed,
+        failed=state.failed,
+        errors=state.errors,
+        skipped=state.skipped,
+        checked_at=state.checked_at,
     )

@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 
 from metadata_service.models import QualityResult, Run
 from metadata_service.problems import NotFoundError, ProblemError
-from metadata_service.repositories import datasets, jobs, quality, runs
+from metadata_service.repositories import datasets, jobs, quality, quality_state, runs
 from metadata_service.repositories.facets import FacetOwner, load_facets, save_facets
 from metadata_service.repositories.runs import TERMINAL_STATES, RunFilter, RunSeen
 from metadata_service.schemas.common import DatasetLink, JobLink, Page
 from metadata_service.schemas.quality import DatasetQuality, DqResultOut
 from metadata_service.schemas.runs import DatasetRunOut, RunDatasetOut, RunDetail, RunIn, RunOut, RunUpdate
 from metadata_service.services.catalog import dataset_link
-from metadata_service.services.quality import summarize
+from metadata_service.services.quality import states
 
 MAX_CHILDREN = 500
 
@@ -50,6 +50,7 @@ def record_run(session: Session, given: RunIn) -> tuple[RunOut, bool]:
     facets = given.facets | _error_facet(given.error_message)
     _save_facets(session, run_id, facets, at)
     jobs.refresh_run_edges(session, runs.directions_of_jobs(session, [run_id]))
+    quality_state.refresh(session, [run_id])
     session.expire_all()
     return _out(session, [_find(session, run_id)])[0], new
 
@@ -67,6 +68,7 @@ def update_run(session: Session, run_id: str, given: RunUpdate) -> RunOut:
     _save_facets(session, run_id, _error_facet(given.error_message), at)
     session.refresh(run)
     jobs.refresh_run_edges(session, runs.directions_of_jobs(session, [run_id]))
+    quality_state.refresh(session, [run_id])
     return _out(session, [run])[0]
 
 
@@ -121,7 +123,10 @@ def describe_quality(session: Session, dataset_id: UUID, limit: int, offset: int
     found, total = quality.list_results(session, run_id=None, dataset_id=canonical, limit=limit, offset=offset)
     history = Page(items=_results_out(session, found), total=total, limit=limit, offset=offset)
     return DatasetQuality(
-        dataset_id=canonical, quality=summarize(latest), checks=_results_out(session, latest), history=history
+        dataset_id=canonical,
+        quality=states(session, [canonical])[canonical],
+        checks=_results_out(session, latest),
+        history=history,
     )
 
 
