@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -237,6 +238,20 @@ def test_a_key_bound_to_a_namespace_is_made_used_and_revoked(platform: Any) -> N
     assert platform.dp("key", "revoke", "team-a").returncode == 0
     [entry] = [item for item in json.loads(platform.dp("key", "list", "--json").stdout) if item["name"] == "team-a"]
     assert entry["revoked_at"] is not None
+
+
+def test_the_metadata_is_exported(platform: Any, tmp_path: Path) -> None:
+    file = tmp_path / "metadata.jsonl"
+    done = platform.dp("metadata", "export", str(file))
+    assert done.returncode == 0, done.stderr
+    head, *rows, end = (json.loads(line) for line in file.read_text().splitlines())
+    assert (head["format"], end) == ("dataplatform-metadata", {"rows": len(rows)})
+    assert "warehouse.curated.fct_sales" in {item["row"]["name"] for item in rows if item["table"] == "dataset"}
+    assert platform.dp("metadata", "export", str(file)).returncode == 1  # it is there already
+    refused = platform.dp("metadata", "import", str(file))
+    assert (refused.returncode, "not empty" in refused.stderr) == (1, True)
+    forgotten = platform.dp("metadata", "forget", "--days", "1", "--dry-run", "--json")
+    assert json.loads(forgotten.stdout)["runs"] == 0
 
 
 def test_airflows_database_is_made_anew(platform: Any) -> None:

@@ -7,13 +7,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-import httpx
 import typer
 from rich.table import Table
 
-from dataplatform_cli.command import Json, reported, settings_of_repository
+from dataplatform_cli.command import Json, reported
 from dataplatform_cli.display import err, out
-from dataplatform_cli.errors import PlatformError
+from dataplatform_cli.metadata_api import ask
 
 app = typer.Typer(help="Keys of the metadata service: who may read, write or administrate.", no_args_is_help=True)
 
@@ -33,7 +32,7 @@ def create(
     """Make a key and show it, this once."""
     expires = (datetime.now(UTC) + timedelta(days=days)).isoformat() if days else None
     body = {"name": name, "role": role, "namespaces": namespace or None, "expires_at": expires}
-    made = _ask("POST", "/keys", json=body)
+    made = ask("POST", "/keys", json=body)
     if as_json:
         sys.stdout.write(json.dumps(made) + "\n")
         return
@@ -48,7 +47,7 @@ def list_keys(as_json: Json = False) -> None:
     """Show all keys, those in force first."""
     keys: list[dict[str, Any]] = []
     while True:
-        page = _ask("GET", "/keys", params={"limit": 500, "offset": len(keys)})
+        page = ask("GET", "/keys", params={"limit": 500, "offset": len(keys)})
         keys += page["items"]
         if not page["items"] or len(keys) >= page["total"]:
             break
@@ -72,7 +71,7 @@ def list_keys(as_json: Json = False) -> None:
 @reported
 def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
     """Make a key invalid, within seconds."""
-    _ask("DELETE", f"/keys/{name}")
+    ask("DELETE", f"/keys/{name}")
     out.print(f"revoked {name}")
 
 
@@ -84,25 +83,3 @@ def _state(key: dict[str, Any]) -> str:
         return "valid"
     over = datetime.fromisoformat(expires) <= datetime.now(UTC)
     return f"[dim]expired {expires[:10]}[/]" if over else f"valid until {expires[:10]}"
-
-
-def _ask(method: str, path: str, **given: Any) -> Any:
-    """Return what the service answers.
-
-    Raises:
-        PlatformError: it is away, or refuses.
-    """
-    settings = settings_of_repository()
-    headers = {"Authorization": f"Bearer {settings.metadata_api_key.get_secret_value()}"}
-    try:
-        answer = httpx.request(method, settings.metadata_url + path, headers=headers, timeout=30, **given)
-    except httpx.TransportError as error:
-        raise PlatformError(
-            f"the metadata service at {settings.metadata_url} does not answer: {error}", "`dp up metadata` starts it"
-        ) from error
-    if answer.is_error:
-        is_problem = "json" in answer.headers.get("content-type", "")
-        detail = answer.json()["detail"] if is_problem else f"{answer.status_code} {answer.reason_phrase}"
-        cure = "METADATA_API_KEY of .env has to be the running service's" if answer.status_code == 401 else ""
-        raise PlatformError(detail, cure)
-    return answer.json() if answer.content else None

@@ -17,7 +17,7 @@ from metadata_service.dependencies import check_reader
 from metadata_service.lean import LeanMiddleware
 from metadata_service.metrics import Metrics
 from metadata_service.middleware import BodyLimitMiddleware, RequestContextMiddleware
-from metadata_service.problems import install_handlers
+from metadata_service.problems import RESPONSES, install_handlers
 from metadata_service.routers import (
     analytics,
     datasets,
@@ -31,10 +31,12 @@ from metadata_service.routers import (
     runs,
     search,
     system,
+    upkeep,
 )
 from metadata_service.services.access import KeyRing
 from metadata_service.services.intake import Intake
 from metadata_service.services.projector import Projector
+from metadata_service.services.upkeep import Upkeep
 from metadata_service.settings import ServiceSettings
 
 DESCRIPTION = "Catalog, lineage, runs and quality of the data platform. Writes need the API key as a bearer token."
@@ -46,15 +48,18 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     sessions = sessionmaker(engine, expire_on_commit=False)
     metrics = Metrics()
     projector = Projector(sessions, metrics)
+    keeper = Upkeep(sessions, settings.retention_days)
     intake = Intake(settings.libpq_url, settings.intake_connections, projector.note_stored)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await intake.start()
         projector.start()
+        keeper.start()
         yield
         await intake.stop()
         await asyncio.to_thread(projector.stop)
+        await asyncio.to_thread(keeper.stop)
         engine.dispose()
 
     app = FastAPI(
@@ -63,6 +68,7 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         dependencies=[Depends(check_reader)],
+        responses=RESPONSES,
         docs_url=None,  # FastAPI's pages load their scripts from a CDN; ours need no network
         redoc_url=None,
     )
@@ -84,12 +90,13 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
         products,
         analytics,
         search,
+        upkeep,
         pages,
         product_pages,
     ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    app.add_middleware(BodyLimitMiddleware, most=settings.max_body_bytes)
+    app.add_middleware(BodyLimitMiddleware, most=settings.max_body_bytes, exempt={"/import"})
     app.add_middleware(LeanMiddleware, routes=app.routes)
     if settings.cors_origins:
         app.add_middleware(

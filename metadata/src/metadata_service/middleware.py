@@ -63,9 +63,10 @@ class RequestContextMiddleware:
 class BodyLimitMiddleware:
     """Let whoever reads more of a body than is allowed answer with 413, before the rest of it has come."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, most: int, exempt: set[str]) -> None:
         self.app = app
         self.most = most
+        self.exempt = exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -75,7 +76,7 @@ class BodyLimitMiddleware:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self.most:
+            if size > self.most and scope.get("path") not in self.exempt:
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {self.most} bytes.")
             return message
 

@@ -31,6 +31,9 @@ class ServiceSettings(BaseSettings):
     # Whether pages and GET requests are open to everybody who can reach the service, or need a key too.
     public_reads: bool = True
 
+    # After how many days events and runs are forgotten; 0 keeps everything.
+    retention_days: Annotated[int, Field(ge=0)] = 0
+
     # How many data products, and edges registered between them, there may be.
     max_products: Annotated[int, Field(ge=0)] = 10_000
     max_lineage_entries: Annotated[int, Field(ge=0)] = 100_000

@@ -1,0 +1,60 @@
+"""Forgetting what is old."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+_BATCH = 2000
+
+# Kept whatever its age: what still runs, the newest run of each job, the run that a job's edges are of, and runs with
+# the newest result of a check.
+_OLD_RUNS = """
+SELECT r.id FROM run r
+ WHERE r.updated_at < :before AND r.state NOT IN ('NEW', 'RUNNING')
+   AND NOT EXISTS (SELECT FROM job_dataset e WHERE e.job_id = r.job_id AND e.run_id = r.id)
+   AND (r.job_id IS NULL OR EXISTS (
+       SELECT FROM run n WHERE n.job_id = r.job_id AND (n.updated_at, n.id) > (r.updated_at, r.id)))
+   AND NOT EXISTS (
+       SELECT FROM quality_result q WHERE q.run_id = r.id AND NOT EXISTS (
+           SELECT FROM quality_result n
+            WHERE n.dataset_id = q.dataset_id AND n.check_name = q.check_name
+              AND n.column_name IS NOT DISTINCT FROM q.column_name AND n.checked_at > q.checked_at))
+"""
+_FORGET_RUNS = f"""
+WITH gone AS (
+    DELETE FROM run WHERE id IN ({_OLD_RUNS} LIMIT :batch) RETURNING id
+), facets AS (
+    DELETE FROM facet f USING gone g
+     WHERE (f.owner_type = 'run' AND f.owner_id = g.id)
+        OR (f.owner_type IN ('input', 'output') AND f.owner_id >= g.id || '/' AND f.owner_id < g.id || '0')
+)
+SELECT count(*) FROM gone
+"""
+_OLD_EVENTS = """
+SELECT e.id FROM event e
+ WHERE e.event_time < :before AND e.received_at < :before
+   AND NOT EXISTS (SELECT FROM event_queue q WHERE q.event_id = e.id)
+"""
+_FORGET_EVENTS = f"DELETE FROM event WHERE id IN ({_OLD_EVENTS} LIMIT :batch)"
+
+
+def count_old(session: Session, before: datetime) -> tuple[int, int]:
+    """Return how many (events, runs) are old enough to be forgotten."""
+    given = {"before": before}
+    events = session.scalar(text(f"SELECT count(*) FROM ({_OLD_EVENTS}) o"), given) or 0
+    runs = session.scalar(text(f"SELECT count(*) FROM ({_OLD_RUNS}) o"), given) or 0
+    return events, runs
+
+
+def forget_events(session: Session, before: datetime) -> int:
+    """Delete some old events; return how many."""
+    done = session.execute(text(_FORGET_EVENTS), {"before": before, "batch": _BATCH})
+    return int(done.rowcount)  # type: ignore[attr-defined]
+
+
+def forget_runs(session: Session, before: datetime) -> int:
+    """Delete some old runs with their facets, edges and results; return how many."""
+    return session.scalar(text(_FORGET_RUNS), {"before": before, "batch": _BATCH}) or 0
