@@ -20,6 +20,42 @@ from metadata_service.rendering import templates
 
 log = structlog.get_logger(__name__)
 
+_TEXT = {"type": "string"}
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": _TEXT,
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "detail": _TEXT,
+        "instance": _TEXT,
+        "request_id": {"type": ["string", "null"]},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": _TEXT, "message": _TEXT},
+            },
+        },
+    },
+}
+# What any request may be answered with, as the OpenAPI document has it.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": description, "content": {"application/problem+json": {"schema": _PROBLEM}}}
+    for status, description in {
+        400: "The request can't be read.",
+        401: "A key is needed.",
+        403: "The key may not do this.",
+        404: "There is no such thing.",
+        409: "It does not go together with what is there.",
+        413: "The body is too large.",
+        422: "Fields are wrong; `errors` names them.",
+        503: "The database does not answer.",
+    }.items()
+}
+
 
 @dataclass(frozen=True)
 class FieldError:

@@ -102,7 +102,7 @@ def _endpoint(method: str, path: str, operation: Schema, schemas: Schema, addres
     answers = [
         Answer(status, answer.get("description", ""), _type(_content_schema(answer)))
         for status, answer in sorted(operation.get("responses", {}).items())
-        if status != "422"  # every endpoint's errors are problem documents: said once, at the top
+        if status < "400"  # every endpoint's errors are problem documents: said once, at the top
     ]
     needs_key = bool(operation.get("security"))
     return Endpoint(
