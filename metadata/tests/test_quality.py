@@ -234,3 +234,31 @@ def test_results_of_the_first_schema_are_brought_up(empty_database: str) -> None
         kept = store.execute("SELECT check_name, ordinal, engine, from_event FROM quality_result ORDER BY check_name")
         assert kept.fetchall() == [("rows", 0, "sql", False), ("unique", 0, "dbt", True)]
     engine.dispose()
+
+
+def test_what_is_made_of_a_failing_dataset_is_suspect(api: TestClient, event: Any) -> None:
+    chain = [("a", "b"), ("b", "c"), ("x", "c")]
+    events = [event(run=f"r{n}", job=f"j{n}", inputs=[i], outputs=[o]) for n, (i, o) in enumerate(chain)]
+    api.post("/api/v1/lineage/batch", json=events)
+    ids = {item["name"]: item["id"] for item in api.get("/datasets").json()["items"]}
+
+    def check(name: str, status: str, severity: str = "error") -> None:
+        result = {"check": "c", "dataset": {"namespace": "db", "name": name}, "status": status, "severity": severity}
+        api.post(f"/runs/check-{name}-{status}/dq_results", json=[result])
+
+    def suspect(name: str) -> list[str]:
+        detail, of_quality = (api.get(f"/datasets/{ids[name]}{end}").json() for end in ("", "/quality"))
+        assert detail["suspect_because"] == of_quality["suspect_because"]
+        return [cause["name"] for cause in detail["suspect_because"]]
+
+    check("a", "failed")
+    check("x", "failed", "warn")  # a warning makes nobody suspect
+    check("b", "passed")
+    assert [suspect(name) for name in "abcx"] == [[], ["a"], ["a"], []]
+    board = api.get("/analytics/quality").json()["suspect"]
+    assert [(item["name"], item["causes"]) for item in board] == [("b", [ids["a"]]), ("c", [ids["a"]])]
+    assert api.get(f"/datasets/{ids['b']}").json()["quality"]["score"] == 1.0
+    assert api.get(f"/datasets/{ids['c']}").json()["quality"]["score"] is None
+    assert "Suspect:" in api.get(f"/ui/datasets/{ids['c']}").text
+    check("a", "passed")
+    assert [suspect(name) for name in "abcx"] == [[], [], [], []]

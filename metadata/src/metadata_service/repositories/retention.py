@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 _BATCH = 2000
 
 # Kept whatever its age: what still runs, the newest run of each job, the run that a job's edges are of, and runs with
-# the newest result of a check.
+# results that count for the state of a dataset.
 _OLD_RUNS = """
 SELECT r.id FROM run r
  WHERE r.updated_at < :before AND r.state NOT IN ('NEW', 'RUNNING')
@@ -18,10 +18,7 @@ SELECT r.id FROM run r
    AND (r.job_id IS NULL OR EXISTS (
        SELECT FROM run n WHERE n.job_id = r.job_id AND (n.updated_at, n.id) > (r.updated_at, r.id)))
    AND NOT EXISTS (
-       SELECT FROM quality_result q WHERE q.run_id = r.id AND NOT EXISTS (
-           SELECT FROM quality_result n
-            WHERE n.dataset_id = q.dataset_id AND n.check_name = q.check_name
-              AND n.column_name IS NOT DISTINCT FROM q.column_name AND n.checked_at > q.checked_at))
+       SELECT FROM quality_result q JOIN quality_current c ON c.result_id = q.id WHERE q.run_id = r.id)
 """
 _FORGET_RUNS = f"""
 WITH gone AS (

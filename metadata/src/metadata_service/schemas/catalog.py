@@ -67,7 +67,16 @@ class QualityState(BaseModel):
     failed: int = 0
     errors: int = 0
     skipped: int = 0
+    score: Annotated[
+        float | None, Field(description="Share of checks that passed, of those that were not skipped.")
+    ] = None
     checked_at: datetime | None = None
+
+
+class SuspectCause(DatasetLink):
+    """A dataset whose checks fail, and what others are made of."""
+
+    state: QualityLevel
 
 
 class DatasetOut(BaseModel):
@@ -95,6 +104,9 @@ class DatasetDetail(DatasetOut):
     columns: list[ColumnDetail] = Field(serialization_alias="schema")  # type: ignore[assignment]
     facets: dict[str, dict[str, Any]]
     aliases: list[DatasetRef]
+    suspect_because: Annotated[
+        list[SuspectCause], Field(description="Failing datasets that it is made of, however far up.")
+    ]
 
 
 class JobOut(BaseModel):

@@ -162,9 +162,17 @@ class QualityDay(BaseModel):
     errors: int
 
 
+class SuspectDataset(DatasetLink):
+    """A dataset that is made of failing ones: `causes` are their ids."""
+
+    owner: str | None
+    causes: list[UUID]
+
+
 class QualityStats(BaseModel):
-    """The states of all datasets, the checks that fail now, and the results of the last days."""
+    """The states of all datasets, what fails now, what is made of that, and the results of the last days."""
 
     datasets: dict[QualityLevel, int]
     failing: list[dict[str, Any]]
+    suspect: list[SuspectDataset]
     days: list[QualityDay]

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from metadata_service.openlineage import Name, Time
-from metadata_service.schemas.catalog import QualityState
+from metadata_service.schemas.catalog import QualityState, SuspectCause
 from metadata_service.schemas.common import DatasetLink, DatasetRef, Input, JobRef, Page, Text
 
 
@@ -70,5 +70,8 @@ class DatasetQuality(BaseModel):
 
     dataset_id: UUID
     quality: QualityState
+    suspect_because: Annotated[
+        list[SuspectCause], Field(description="Failing datasets that it is made of, however far up.")
+    ]
     checks: list[DqResultOut]
     history: Page[DqResultOut]

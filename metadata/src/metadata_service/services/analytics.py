@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from metadata_service.repositories import analytics
-from metadata_service.schemas.products import DomainStats, LineageStats, QualityDay, QualityStats
+from metadata_service.repositories import analytics, suspects
+from metadata_service.schemas.products import DomainStats, LineageStats, QualityDay, QualityStats, SuspectDataset
 
 NO_DOMAIN = "none"
 MOST_USED = 10
@@ -66,6 +66,10 @@ def quality_stats(session: Session, days: int) -> QualityStats:
     return QualityStats(
         datasets=analytics.datasets_by_state(session),  # type: ignore[arg-type]
         failing=_failing(session),
+        suspect=[
+            SuspectDataset(id=item.id, namespace=item.namespace, name=item.name, owner=item.owner, causes=item.causes)
+            for item in suspects.list_suspects(session, MAX_FAILING)
+        ],
         days=[
             QualityDay(day=day, passed=counts["passed"], failed=counts["failed"], errors=counts["error"])
             for day, counts in sorted(counted.items())

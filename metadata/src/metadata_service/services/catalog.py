@@ -78,7 +78,9 @@ def describe_dataset(session: Session, dataset_id: UUID) -> DatasetDetail:
     shown = dict(_out(session, [dataset])[0])
     inherited = inherited_tags(session, dataset)
     columns = [ColumnDetail(**dict(column), inherited_tags=inherited[column.name]) for column in shown.pop("columns")]
-    return DatasetDetail(**shown, columns=columns, facets=facets, aliases=aliases)
+    return DatasetDetail(
+        **shown, columns=columns, facets=facets, aliases=aliases, suspect_because=quality.causes(session, dataset.id)
+    )
 
 
 def dataset_link(dataset: Dataset) -> DatasetLink:

@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session
 
 from metadata_service import models
 from metadata_service.openlineage import EventDataset, FacetMap
-from metadata_service.repositories import datasets, jobs, quality, quality_state, runs
+from metadata_service.repositories import datasets, jobs, quality, quality_state, runs, suspects
 from metadata_service.repositories.datasets import DatasetName
 from metadata_service.repositories.runs import RunSeen
-from metadata_service.schemas.catalog import QualityState
+from metadata_service.schemas.catalog import QualityState, SuspectCause
 from metadata_service.schemas.quality import DqResultIn, DqSummary
 
 RESULT_NAMESPACE = UUID("6f1ad0a5-6d43-5e3a-8f0e-3d5d4d9c2f11")
@@ -141,6 +141,14 @@ def states(session: Session, dataset_ids: Iterable[UUID]) -> dict[UUID, QualityS
     return {dataset_id: _state_out(known.get(dataset_id)) for dataset_id in ids}
 
 
+def causes(session: Session, dataset_id: UUID) -> list[SuspectCause]:
+    """Return the failing datasets that a dataset is made of."""
+    return [
+        SuspectCause(id=cause.id, namespace=cause.namespace, name=cause.name, state=cause.state)  # type: ignore[arg-type]
+        for cause in suspects.causes(session, dataset_id)
+    ]
+
+
 def _state_out(state: models.QualityState | None) -> QualityState:
     if state is None:
         return QualityState(state="unknown")
@@ -150,5 +158,6 @@ def _state_out(state: models.QualityState | None) -> QualityState:
         failed=state.failed,
         errors=state.errors,
         skipped=state.skipped,
+        score=round(state.passed / counted, 4) if (counted := state.passed + state.failed + state.errors) else None,
         checked_at=state.checked_at,
     )

@@ -18,7 +18,7 @@ from metadata_service.schemas.common import DatasetLink, JobLink, Page
 from metadata_service.schemas.quality import DatasetQuality, DqResultOut
 from metadata_service.schemas.runs import DatasetRunOut, RunDatasetOut, RunDetail, RunIn, RunOut, RunUpdate
 from metadata_service.services.catalog import dataset_link
-from metadata_service.services.quality import states
+from metadata_service.services.quality import causes, states
 
 MAX_CHILDREN = 500
 
@@ -125,6 +125,7 @@ def describe_quality(session: Session, dataset_id: UUID, limit: int, offset: int
     return DatasetQuality(
         dataset_id=canonical,
         quality=states(session, [canonical])[canonical],
+        suspect_because=causes(session, canonical),
         checks=_results_out(session, latest),
         history=history,
     )
