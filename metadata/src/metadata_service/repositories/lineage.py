@@ -52,10 +52,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A graph, its parts as JSON lists of what `metadata_service.schemas.lineage` calls them; `start` is canonical.
-
-    Each dataset of `datasets` also has `checked`: whether it has results of checks.
-    """
+    """A graph, its parts as JSON lists of what `metadata_service.schemas.lineage` calls them; `start` is canonical."""
 
     start: str
     datasets: msgspec.Raw
@@ -66,16 +63,19 @@ class Drawn:
     columns: msgspec.Raw
     truncated: bool
 
+    @property
+    def nodes(self) -> msgspec.Raw:
+        """Datasets, then jobs, each by name."""
+        lists = (bytes(part)[1:-1] for part in (self.datasets, self.jobs))
+        return msgspec.Raw(b"[" + b",".join(part for part in lists if part) + b"]")
+
 
 # The parts of an answer, from the ids of datasets `d` and of jobs `j`, and from all `names` of the datasets.
 _DATASETS = """
     (SELECT json_agg(row_to_json(n) ORDER BY n.namespace COLLATE "C", n.name COLLATE "C")
        FROM (SELECT s.id, 'dataset' AS type, s.namespace, s.name, s.layer, s.type AS kind, s.owner, s.tags,
-                    'unknown' AS state, s.deleted_at IS NOT NULL AS deleted,
-                    EXISTS (SELECT FROM quality_result q WHERE q.dataset_id = s.id)
-                    OR EXISTS (SELECT FROM dataset a JOIN quality_result q ON q.dataset_id = a.id
-                                WHERE a.canonical_id = s.id) AS checked
-               FROM d JOIN dataset s ON s.id = d.id) n)::text
+                    coalesce(q.state, 'unknown') AS state, s.deleted_at IS NOT NULL AS deleted
+               FROM d JOIN dataset s ON s.id = d.id LEFT JOIN quality_state q ON q.dataset_id = s.id) n)::text
 """
 _JOBS = """
     (SELECT json_agg(row_to_json(n) ORDER BY n.namespace COLLATE "C", n.name COLLATE "C")

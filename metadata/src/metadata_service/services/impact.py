@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from sqlalchemy.orm import Session
 
 from metadata_service.repositories import impact
@@ -60,8 +59,8 @@ def of(session: Session, dataset_id: UUID, column: str | None, max_nodes: int) -
     start = drawn.start
     if column is not None:
         graphs.require_column(session, dataset_id, column)
-    nodes = graphs.nodes_of(session, drawn)
-    below = _Below(msgspec.json.decode(drawn.edges), msgspec.json.decode(drawn.column_edges))
+    nodes = graphs.decoded(drawn.nodes)
+    below = _Below(graphs.decoded(drawn.edges), graphs.decoded(drawn.column_edges))
     certain = _spread(below, (start, column or ALL), certain_only=True)
     broken, jobs = _spread(below, (start, column or ALL), certain_only=False)
     sure = {dataset for dataset, _ in certain[0]} | certain[1]

@@ -18,7 +18,6 @@ from metadata_service.models import Job
 from metadata_service.problems import FieldError, NotFoundError, UnprocessableError
 from metadata_service.repositories import datasets, lineage
 from metadata_service.repositories.lineage import Drawn, Reach
-from metadata_service.services import quality
 
 Answer = dict[str, Any]
 
@@ -26,13 +25,13 @@ Answer = dict[str, Any]
 def around_dataset(session: Session, dataset_id: UUID, reach: Reach, columns: bool = True) -> Answer:
     """Return what lies upstream and downstream of a dataset."""
     drawn = draw_around(session, dataset_id, reach, columns=columns)
-    return {"dataset_id": drawn.start, **describe_walk(reach), **_graph(session, drawn), "frontier": drawn.frontier}
+    return {"dataset_id": drawn.start, **describe_walk(reach), **_graph(drawn), "frontier": drawn.frontier}
 
 
 def around_job(session: Session, job_id: UUID, reach: Reach, columns: bool = True) -> Answer:
     """Return what lies upstream and downstream of a job."""
     drawn = draw_around(session, job_id, reach, of_job=True, columns=columns)
-    return {"job_id": drawn.start, **describe_walk(reach), **_graph(session, drawn), "frontier": drawn.frontier}
+    return {"job_id": drawn.start, **describe_walk(reach), **_graph(drawn), "frontier": drawn.frontier}
 
 
 def around_column(session: Session, dataset_id: UUID, column: str, reach: Reach, after: str | None) -> Answer:
@@ -46,7 +45,7 @@ def around_column(session: Session, dataset_id: UUID, column: str, reach: Reach,
         "dataset_id": drawn.start,
         "column": column,
         **describe_walk(reach),
-        "nodes": nodes_of(session, drawn),
+        "nodes": drawn.nodes,
         "columns": drawn.columns,
         "column_edges": drawn.column_edges,
         "truncated": drawn.truncated,
@@ -57,7 +56,7 @@ def around_column(session: Session, dataset_id: UUID, column: str, reach: Reach,
 def everything(session: Session, limit: int) -> Answer:
     """Return the whole graph, at most `limit` edges of it. Jobs without datasets are no part of it."""
     found, jobs, truncated = lineage.whole_graph(session, limit)
-    return _graph(session, lineage.draw_between(session, found, jobs)) | {"truncated": truncated}
+    return _graph(lineage.draw_between(session, found, jobs)) | {"truncated": truncated}
 
 
 def draw_around(session: Session, start: UUID, reach: Reach, *, of_job: bool = False, columns: bool = True) -> Drawn:
@@ -100,9 +99,9 @@ def describe_walk(reach: Reach, at: datetime | None = None) -> Answer:
     return {"direction": reach.direction, "depth": reach.depth, "at": at}
 
 
-def _graph(session: Session, drawn: Drawn) -> Answer:
+def _graph(drawn: Drawn) -> Answer:
     return {
-        "nodes": nodes_of(session, drawn),
+        "nodes": drawn.nodes,
         "edges": drawn.edges,
         "column_edges": drawn.column_edges,
         "truncated": drawn.truncated,
@@ -111,19 +110,13 @@ def _graph(session: Session, drawn: Drawn) -> Answer:
 
 def nodes(session: Session, dataset_ids: Iterable[str], job_ids: Iterable[str]) -> list[Answer]:
     """Return datasets and jobs as nodes: datasets first, by name."""
-    return nodes_of(session, lineage.draw_nodes(session, dataset_ids, job_ids))
+    return decoded(lineage.draw_nodes(session, dataset_ids, job_ids).nodes)
 
 
-def nodes_of(session: Session, drawn: Drawn) -> list[Answer]:
-    """Return the nodes of a graph with the state of the datasets' quality."""
-    found: list[Answer] = msgspec.json.decode(drawn.datasets)
-    checked = [UUID(node["id"]) for node in found if node.pop("checked")]
-    if checked:
-        states = {str(id_): state.state for id_, state in quality.states(session, checked).items()}
-        for node in found:
-            node["state"] = states.get(node["id"], "unknown")
-    jobs: list[Answer] = msgspec.json.decode(drawn.jobs)
-    return found + jobs
+def decoded(part: msgspec.Raw) -> list[Answer]:
+    """Return a part of a graph as objects."""
+    found: list[Answer] = msgspec.json.decode(part)
+    return found
 
 
 def column_edge(edge: tuple[Any, ...]) -> Answer:
