@@ -27,7 +27,7 @@ SELECT DISTINCT ON (canonical, check_name, column_name, ordinal) canonical::text
                OVER (PARTITION BY coalesce(d.canonical_id, d.id), r.job_id) AS newest_run_at
       FROM quality_result q JOIN dataset d ON d.id = q.dataset_id LEFT JOIN run r ON r.id = q.run_id) AS c
  WHERE newest_run_at IS NULL OR run_at >= newest_run_at
- ORDER BY canonical, check_name, column_name, ordinal, checked_at DESC, run_id DESC, id
+ ORDER BY canonical, check_name, column_name, ordinal, checked_at DESC, run_id DESC, status DESC, id
 """)
 CURRENT = text("""
 SELECT c.dataset_id::text, q.check_name, q.status, q.severity

@@ -122,9 +122,8 @@ for _column in (Texts, Bytes, Times, Uuids, Bigints, Booleans, JsonTexts, Jsonbs
 
 def execute(session: Session, statement: str, *columns: Any) -> list[tuple[Any, ...]]:
     """Run a statement with columns (or single values) for its `%s` in the session's transaction; return its rows."""
-    connection: Any = session.connection().connection.driver_connection
-    cursor = connection.execute(statement, columns)
-    return cursor.fetchall() if cursor.description else []
+    result = session.connection().exec_driver_sql(statement, columns)
+    return [tuple(row) for row in result] if result.returns_rows else []
 
 
 def ids_of(rows: Iterable[tuple[Any, ...]]) -> set[UUID]:

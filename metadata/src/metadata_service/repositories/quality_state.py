@@ -52,15 +52,15 @@ WITH named AS MATERIALIZED (
     SELECT c.canonical, c.dataset_id, c.run_id FROM checked c JOIN counted USING (canonical, job_id, execution)
      UNION ALL SELECT canonical, dataset_id, run_id FROM checked WHERE job_id IS NULL
 ), results AS (
-    SELECT r.canonical, q.id, q.check_name, q.column_name, q.ordinal, q.checked_at, q.run_id
+    SELECT r.canonical, q.id, q.check_name, q.column_name, q.ordinal, q.checked_at, q.run_id, q.status
       FROM runs r JOIN quality_result q ON q.run_id = r.run_id AND q.dataset_id = r.dataset_id
      UNION ALL
-    SELECT n.canonical, q.id, q.check_name, q.column_name, q.ordinal, q.checked_at, q.run_id
+    SELECT n.canonical, q.id, q.check_name, q.column_name, q.ordinal, q.checked_at, q.run_id, q.status
       FROM named n JOIN quality_result q ON q.dataset_id = n.id AND q.run_id IS NULL
 )
 INSERT INTO quality_current (dataset_id, result_id)
 SELECT DISTINCT ON (canonical, check_name, column_name, ordinal) canonical, id
-  FROM results ORDER BY canonical, check_name, column_name, ordinal, checked_at DESC, run_id DESC, id
+  FROM results ORDER BY canonical, check_name, column_name, ordinal, checked_at DESC, run_id DESC, status DESC, id
 """
 _FORGET_STATES = "DELETE FROM quality_state WHERE dataset_id = ANY(%s)"
 _SUM_UP = """

@@ -96,8 +96,10 @@ class Projector:
                         event_log.retry_failures(session)
                     retry = False
                 busy = self._project_batch()
-            except _AWAY as error:
-                log.warning("projection_waits", reason=str(error).strip().splitlines()[0])
+            except Exception as error:  # whatever it is, the thread goes on
+                if not isinstance(error, _AWAY):
+                    log.error("projection_failed", exc_info=error)
+                log.warning("projection_waits", reason=_reason(error))
                 busy = False
                 self._wake.wait(1.0)
             if not busy:
@@ -148,7 +150,7 @@ class Projector:
             except Exception as error:
                 if _may_pass(error):
                     raise
-                log.error("event_not_projected", event=event.id, reason=_reason(error), exc_info=error)
+                log.error("event_not_projected", id=event.id, reason=_reason(error), exc_info=error)
                 self._metrics.unprojectable.inc()
                 with self._sessions.begin() as session:
                     event_log.note_failure(session, event.id, _reason(error))
