@@ -1,7 +1,7 @@
 # Every target explains itself: `make help` prints the comment behind its name.
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
-.PHONY: help setup start demo up stop restart status logs backup restore doctor clean test-pipeline \
+.PHONY: help setup start demo up stop restart status logs backup restore doctor clean test-pipeline verify \
         minio-buckets minio-upload-sample minio-verify minio-console \
         airflow-cli airflow-logs airflow-test-dag airflow-connections airflow-reset \
         install install-dev dev-setup venv-info lock lock-check run-api \
@@ -56,6 +56,9 @@ clean: ## stop the stack and remove its services, volumes, data and environments
 
 test-pipeline: installed ## take the sample through the stack that is up, bucket to marts, and compare every count
 	@$(DP) test-pipeline
+
+verify: installed ## run the commands of submission.yml against the metadata service and compare what they answer
+	@$(DP) verify
 
 # --- its buckets ---------------------------------------------------------------------------------------------------
 

@@ -240,6 +240,16 @@ def test_a_key_bound_to_a_namespace_is_made_used_and_revoked(platform: Any) -> N
     assert entry["revoked_at"] is not None
 
 
+def test_the_metadata_service_is_verified_as_often_as_you_like(platform: Any) -> None:
+    for _ in range(2):
+        done = platform.dp("verify", "--json")
+        outcomes = json.loads(done.stdout)
+        assert [outcome for outcome in outcomes if outcome["fault"]] == []
+        assert (done.returncode, len(outcomes) > 10) == (0, True)
+    wrong = platform.dp("verify", "--url", "http://127.0.0.1:9")
+    assert (wrong.returncode, "found a fault" in wrong.stderr) == (1, True)
+
+
 def test_the_metadata_is_exported(platform: Any, tmp_path: Path) -> None:
     file = tmp_path / "metadata.jsonl"
     done = platform.dp("metadata", "export", str(file))

@@ -7,8 +7,10 @@ import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import uuid4
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from dataplatform_cli.airflow_commands import app as airflow_app
@@ -17,6 +19,7 @@ from dataplatform_cli.command import Json, reported, settings_of_repository
 from dataplatform_cli.contract import app as contract_app
 from dataplatform_cli.dag import app as dag_app
 from dataplatform_cli.display import err, out, start_display
+from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.key import app as key_app
 from dataplatform_cli.metadata import app as metadata_app
 from dataplatform_cli.minio import app as minio_app
@@ -157,6 +160,33 @@ def run_api() -> None:
     from dataplatform_cli.run_api import run_api as run
 
     run(settings_of_repository())
+
+
+@app.command()
+@reported
+def verify(
+    url: Annotated[str | None, typer.Option(help="The service; that of the stack where it is left out.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Other checks than those of submission.yml.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the commands of submission.yml against the metadata service and compare what they answer."""
+    from dataplatform_cli.verify import load_checks, run_check
+
+    settings = settings_of_repository()
+    key = settings.metadata_api_key.get_secret_value()
+    variables = {"BASE_URL": (url or settings.metadata_url).rstrip("/"), "API_KEY": key, "RUN_ID": str(uuid4())}
+    outcomes = []
+    for check in load_checks(file or find_root() / "submission.yml"):
+        outcomes.append(run_check(check, variables))
+        if not as_json:
+            fault = outcomes[-1].fault
+            out.print(
+                f"[green]ok[/]    {check.name}" if fault is None else f"[red]fault[/] {check.name}: {escape(fault)}"
+            )
+    if as_json:
+        sys.stdout.write(json.dumps([dataclasses.asdict(outcome) for outcome in outcomes]) + "\n")
+    if faults := sum(outcome.fault is not None for outcome in outcomes):
+        raise PlatformError(f"{faults} of {len(outcomes)} checks found a fault")
 
 
 @app.command()

@@ -64,6 +64,8 @@ class StackSettings(BaseSettings):
 
     metadata_port: Port = 8000
     metadata_api_key: SecretStr = SecretStr("")
+    metadata_public_reads: bool = True
+    metadata_retention_days: int = 0
 
     airflow_port: Port = 8080
     airflow_admin_user: str = "admin"

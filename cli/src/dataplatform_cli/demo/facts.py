@@ -117,7 +117,8 @@ def _checks(settings: StackSettings) -> dict[str, Any]:
 
 def _lineage(settings: StackSettings) -> list[str]:
     """Return the longest chain of datasets above the dashboard, as the metadata service tells it, source first."""
-    with httpx.Client(base_url=settings.metadata_url, timeout=20) as http:
+    key = {"Authorization": f"Bearer {settings.metadata_api_key.get_secret_value()}"}
+    with httpx.Client(base_url=settings.metadata_url, headers=key, timeout=20) as http:
         found = http.get("/datasets", params={"q": DASHBOARD, "limit": 10}).raise_for_status().json()["items"]
         dashboards = [item["id"] for item in found if item["name"] == DASHBOARD]
         if not dashboards:
@@ -196,7 +197,11 @@ def _addresses(settings: StackSettings) -> list[dict[str, str]]:
             "login": login(settings.superset_admin_user, superset, "admin"),
         },
         {"name": "Airflow", "url": settings.airflow_url, "login": login(settings.airflow_admin_user, airflow, "admin")},
-        {"name": "Catalog and lineage", "url": settings.metadata_url, "login": "reading is open"},
+        {
+            "name": "Catalog and lineage",
+            "url": settings.metadata_url,
+            "login": "reading is open" if settings.metadata_public_reads else "METADATA_API_KEY as password",
+        },
         {
             "name": "Object store",
             "url": settings.s3_endpoint,
