@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session
 from metadata_service.models import Dataset
 
 Way = Literal["upstream", "downstream"]
-ColumnKey = tuple[str, str]  # dataset id, column
 
 FIRST = UUID(int=0)
 
@@ -311,29 +310,6 @@ def whole_graph(session: Session, limit: int) -> tuple[set[str], set[str], bool]
     of_jobs = [(job, dataset) for job, dataset in rows if job is not None]
     datasets = {dataset for job, dataset in rows if job is None} | {dataset for _, dataset in of_jobs[:limit]}
     return datasets, {job for job, _ in of_jobs[:limit]}, len(of_jobs) > limit
-
-
-_VALUE_EDGES = text(
-    """
-    SELECT DISTINCT coalesce(a.canonical_id, c.input_dataset_id)::text, c.input_field, t.id::text, c.field
-      FROM (SELECT id AS name, id FROM unnest(CAST(:datasets AS uuid[])) AS d (id)
-             UNION ALL
-            SELECT a.id, d.id
-              FROM unnest(CAST(:datasets AS uuid[])) AS d (id) JOIN dataset a ON a.canonical_id = d.id) t
-      JOIN column_edge c ON c.dataset_id = t.name
-      LEFT JOIN dataset a ON a.id = c.input_dataset_id AND a.canonical_id IS NOT NULL
-     WHERE upper(coalesce(c.type, 'DIRECT')) = 'DIRECT' AND NOT c.masking
-    """
-)
-
-
-def value_edges_into(session: Session, datasets: Iterable[str]) -> list[tuple[ColumnKey, ColumnKey]]:
-    """Return (source column, target column) of the edges by which values pass into these datasets.
-
-    Those are the direct ones and those of unknown type, unless they mask what passes.
-    """
-    rows = session.execute(_VALUE_EDGES, {"datasets": _array(datasets)})
-    return [((a, field_a), (b, field_b)) for a, field_a, b, field_b in rows]
 
 
 def canonical_ids(session: Session, ids: Iterable[UUID]) -> dict[str, str]:

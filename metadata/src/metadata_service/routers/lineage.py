@@ -38,8 +38,10 @@ At = Annotated[Time | None, Query(description="The graph as it was at this time.
 ColumnName = Annotated[str, Path(min_length=1)]
 
 
-def get_reach(direction: Direct = "both", depth: Depth = 20, max_nodes: Nodes = 1000, after: After = None) -> Reach:
-    """Read how far a walk goes."""
+async def get_reach(
+    direction: Direct = "both", depth: Depth = 20, max_nodes: Nodes = 1000, after: After = None
+) -> Reach:
+    """Read how far a walk goes. (Asynchronous: what has nothing to wait for needs no thread.)"""
     return Reach(direction, depth, max_nodes, after)
 
 

@@ -14,10 +14,11 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from metadata_service.repositories import impact
-from metadata_service.repositories.lineage import ColumnKey, Reach
+from metadata_service.repositories.lineage import Reach
 from metadata_service.services import lineage as graphs
 
 Answer = dict[str, Any]
+ColumnKey = tuple[str, str]  # dataset id, column
 DEPTH = 100
 ALL = ""  # stands for a dataset's columns, all of them: no column has an empty name
 

@@ -14,11 +14,12 @@ from metadata_service.column_lineage import column_sources
 from metadata_service.repositories import jobs
 from metadata_service.repositories import lineage as current
 from metadata_service.repositories import lineage_history as history
-from metadata_service.repositories.lineage import ColumnKey, Reach, Way
+from metadata_service.repositories.lineage import Reach, Way
 from metadata_service.repositories.lineage_history import EdgeThen
 from metadata_service.services import lineage
 from metadata_service.services.lineage import Answer
 
+ColumnKey = tuple[str, str]  # dataset id, column
 ColumnEdge = tuple[Any, ...]  # source dataset, column, target dataset, column, job, type, subtype, description
 
 
