@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from metadata_service.app import create_app
 from metadata_service.database import make_engine, migrate, wait_until_ready
 from metadata_service.logs import configure_logging
+from metadata_service.protocol import lean_protocol
 from metadata_service.settings import load_settings
 
 log = structlog.get_logger("metadata_service")
@@ -52,7 +53,7 @@ def main() -> int:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=lean_protocol(app),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,

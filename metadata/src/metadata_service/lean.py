@@ -29,12 +29,12 @@ class LeanRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
-        self._answer: Callable[[Request], Awaitable[Answer]] = endpoint
+        self.answer: Callable[[Request], Awaitable[Answer]] = endpoint
         self.app = self.call
 
     async def call(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        status, body = await self._answer(Request(scope, receive, send))
+        status, body = await self.answer(Request(scope, receive, send))
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
