@@ -18,9 +18,11 @@ from metadata_service.lean import LeanMiddleware
 from metadata_service.metrics import Metrics
 from metadata_service.middleware import BodyLimitMiddleware, RequestContextMiddleware
 from metadata_service.problems import RESPONSES, install_handlers
+from metadata_service.repositories.warehouse import Warehouse
 from metadata_service.routers import (
     analytics,
     datasets,
+    domain_data,
     events,
     keys,
     lineage,
@@ -48,6 +50,7 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     sessions = sessionmaker(engine, expire_on_commit=False)
     metrics = Metrics()
     projector = Projector(sessions, metrics)
+    warehouse = Warehouse(settings.warehouse_url.get_secret_value()) if settings.warehouse_url else None
     keeper = Upkeep(sessions, settings.retention_days)
     intake = Intake(settings.libpq_url, settings.intake_connections, projector.note_stored)
 
@@ -60,6 +63,8 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
         await intake.stop()
         await asyncio.to_thread(projector.stop)
         await asyncio.to_thread(keeper.stop)
+        if warehouse is not None:
+            warehouse.close()
         engine.dispose()
 
     app = FastAPI(
@@ -78,6 +83,7 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     app.state.keys = KeyRing(sessions, settings.api_key.get_secret_value())
     app.state.intake = intake
     app.state.projector = projector
+    app.state.warehouse = warehouse
     install_handlers(app)
     for module in (
         system,
@@ -88,6 +94,7 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
         marquez,
         runs,
         products,
+        domain_data,
         analytics,
         search,
         upkeep,

@@ -18,6 +18,8 @@ class ServiceSettings(BaseSettings):
     log_level: str = "INFO"
     api_key: SecretStr
     database_url: SecretStr
+    # The warehouse, with a role that only reads curated tables; without it there is no domain data.
+    warehouse_url: SecretStr | None = None
     # Comma-separated origins of browsers that may call the API; none by default.
     cors_origins: Annotated[list[str], NoDecode] = []
     # Seconds to wait at start for a database that is still coming up.
@@ -58,9 +60,11 @@ class ServiceSettings(BaseSettings):
             raise ValueError("the key for writes is empty: set API_KEY to a long random string")
         return value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "warehouse_url")
     @classmethod
-    def _psycopg_url(cls, value: SecretStr) -> SecretStr:
+    def _psycopg_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
         scheme, separator, rest = value.get_secret_value().partition("://")
         if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
             raise ValueError("use postgresql://user:password@host:port/database")

@@ -21,6 +21,7 @@ def service(settings: StackSettings) -> Service:
             "LOG_LEVEL": settings.log_level,
             "API_KEY": settings.metadata_api_key.get_secret_value(),
             "DATABASE_URL": settings.dsn("metadata"),
+            "WAREHOUSE_URL": settings.dsn("reporter"),
             "PUBLIC_READS": str(settings.metadata_public_reads).lower(),
             "RETENTION_DAYS": str(settings.metadata_retention_days),
         },
