@@ -95,6 +95,6 @@ def test_nothing_else_can_be_read_or_written(api: TestClient, curated: Callable[
 
 def test_without_a_warehouse_it_says_so(serve: Callable[..., TestClient], postgres: Any):
     answer = serve().get("/sales/orders")
-    assert (answer.status_code, "WAREHOUSE_URL" in answer.json()["detail"]) == (503, True)
+    assert (answer.status_code, "WAREHOUSE_URL" in answer.json()["detail"]) == (404, True)
     away = serve(warehouse_url="postgresql://nobody:x@127.0.0.1:9/warehouse").get("/sales/orders")
     assert (away.status_code, away.headers["content-type"]) == (503, "application/problem+json")

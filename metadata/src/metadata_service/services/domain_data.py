@@ -52,7 +52,7 @@ def _read(
     warehouse: Warehouse | None, table: str, conditions: Mapping[str, Any], order: str | None, limit: int, offset: int
 ) -> Page[Any]:
     if warehouse is None:
-        raise ProblemError(503, "This service knows no warehouse: set WAREHOUSE_URL to its address.")
+        raise ProblemError(404, "This service knows no warehouse: set WAREHOUSE_URL to its address.")
     try:
         rows, total = warehouse.read(table, conditions, order, limit, offset)
     except TableMissing as missing:
