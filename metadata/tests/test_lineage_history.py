@@ -150,3 +150,19 @@ def test_then_is_now_for_real_events(api: TestClient, real_events: list[dict[str
         assert shown(then) == shown(now)
         told = [{json.dumps(edge, sort_keys=True) for edge in graph["column_edges"]} for graph in (now, then)]
         assert told[0] == told[1]
+
+
+def test_a_much_read_dataset_of_then_is_cut_among_its_readers(api: TestClient, event: Make) -> None:
+    send(api, *(event(run=f"r{n}", job=f"j{n:02}", at=1, inputs=["hub"]) for n in range(20)))
+    where = f"{path(api, 'hub')}/lineage"
+    query: dict[str, Any] = {"direction": "downstream", "max_nodes": 6, "at": minute(9)}
+    seen: set[str] = set()
+    for _ in range(4):
+        answer = api.get(where, params=query).json()
+        new = {node["name"] for node in answer["nodes"]} - {"hub"}
+        assert len(new) == 5 == len(answer["edges"])
+        assert not new & seen
+        seen |= new
+        query["after"] = next((end["after"] for end in answer["frontier"] if end["type"] == "dataset"), None)
+    assert len(seen) == 20
+    assert query["after"] is None

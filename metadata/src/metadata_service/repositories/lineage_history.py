@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -45,18 +46,34 @@ _JOB_EDGES = text(
       FROM edges e JOIN dataset d ON d.id = e.dataset_id
     """
 )
-_JOBS_NEAR = text(
-    """
-    WITH names AS (
-        SELECT unnest(CAST(:datasets AS uuid[])) AS id
+_NEAR = text(
+    f"""
+    WITH names AS MATERIALIZED (
+        SELECT id, id AS root FROM unnest(CAST(:datasets AS uuid[])) AS d (id)
          UNION ALL
-        SELECT d.id FROM unnest(CAST(:datasets AS uuid[])) AS n (id) JOIN dataset d ON d.canonical_id = n.id
+        SELECT d.id, n.id FROM unnest(CAST(:datasets AS uuid[])) AS n (id) JOIN dataset d ON d.canonical_id = n.id
+    ), candidates AS MATERIALIZED (
+        SELECT r.job_id AS id FROM names n JOIN run_dataset x ON x.dataset_id = n.id AND x.direction = :direction
+          JOIN run r ON r.id = x.run_id WHERE r.job_id > :beyond AND r.created_at <= :at
+         UNION
+        SELECT g.job_id FROM names n JOIN job_design g ON g.dataset_id = n.id AND g.direction = :direction
+         WHERE g.job_id > :beyond AND g.designed_at <= :at
+    ), near AS (
+        SELECT j.id, n.root
+          FROM (SELECT id FROM candidates WHERE id <> ALL (CAST(:known AS uuid[])) ORDER BY id) j
+         CROSS JOIN LATERAL (SELECT CAST(:direction AS text) AS direction) s
+         CROSS JOIN LATERAL (
+            SELECT x.dataset_id FROM run_dataset x
+             WHERE x.direction = :direction
+               AND x.run_id = coalesce(({_RUNS_AT.format(condition=_ENDED)}), ({_RUNS_AT.format(condition=_BEGUN)}))
+             UNION ALL
+            SELECT g.dataset_id FROM job_design g
+             WHERE g.job_id = j.id AND g.direction = :direction
+               AND g.designed_at = (SELECT max(m.designed_at) FROM job_design m
+                                     WHERE m.job_id = j.id AND m.designed_at <= :at)) e
+          JOIN names n ON n.id = e.dataset_id
     )
-    SELECT r.job_id::text FROM names n JOIN run_dataset x ON x.dataset_id = n.id AND x.direction = :direction
-      JOIN run r ON r.id = x.run_id WHERE r.job_id IS NOT NULL AND r.created_at <= :at
-     UNION
-    SELECT g.job_id::text FROM names n JOIN job_design g ON g.dataset_id = n.id AND g.direction = :direction
-     WHERE g.designed_at <= :at
+    SELECT id::text, array_agg(DISTINCT root::text) FROM near GROUP BY id ORDER BY id LIMIT :most
     """
 )
 _DIRECT = text(
@@ -99,10 +116,22 @@ def edges_of_jobs(session: Session, jobs: Iterable[str], at: datetime) -> list[E
     return [EdgeThen(*row) for row in session.execute(_JOB_EDGES, {"jobs": list(jobs), "at": at})]
 
 
-def jobs_near(session: Session, datasets: Iterable[str], way: Way, at: datetime) -> list[str]:
-    """Return the jobs that ever wrote (upstream) or read (downstream) datasets until a time."""
-    given = {"datasets": list(datasets), "direction": "output" if way == "upstream" else "input", "at": at}
-    return list(session.scalars(_JOBS_NEAR, given))
+def jobs_near(
+    session: Session, datasets: Iterable[str], way: Way, at: datetime, beyond: UUID, known: Iterable[str], most: int
+) -> list[tuple[str, list[str]]]:
+    """Return (job, those of the datasets) of the jobs that wrote (upstream) or read (downstream) datasets at a time.
+
+    The first `most` after the id `beyond`, but those that are `known`.
+    """
+    given = {
+        "datasets": list(datasets),
+        "direction": "output" if way == "upstream" else "input",
+        "at": at,
+        "beyond": beyond,
+        "known": list(known),
+        "most": most,
+    }
+    return [(job, roots) for job, roots in session.execute(_NEAR, given)]
 
 
 def direct_edges(session: Session, datasets: Iterable[str], way: Way, at: datetime) -> list[tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from metadata_service.column_lineage import column_sources
 from metadata_service.repositories import jobs
 from metadata_service.repositories import lineage as current
 from metadata_service.repositories import lineage_history as history
-from metadata_service.repositories.lineage import Reach, Way
+from metadata_service.repositories.lineage import FIRST, Reach, Way
 from metadata_service.repositories.lineage_history import EdgeThen
 from metadata_service.services import lineage
 from metadata_service.services.lineage import Answer
@@ -176,26 +176,22 @@ def _walk(
 ) -> Walk:
     """Walk as `repositories.lineage.walk` does, over the edges at a time, which are added to `then`."""
     found = Walk(datasets={} if of_job else {start: None}, jobs={start: None} if of_job else {})
-    near, far = ("output", "input") if way == "upstream" else ("input", "output")
-    beyond = str(reach.after or "")
+    far = "input" if way == "upstream" else "output"
+    beyond = reach.after or FIRST
     leaving, passing = list(found.datasets), list(found.jobs)
     for _ in range(reach.depth):
         reached: dict[str, None] = {}
         if leaving:
-            edges = history.edges_of_jobs(session, history.jobs_near(session, leaving, way, at), at)
-            left = set(leaving)
-            close = [e for e in edges if e.direction == near and e.dataset in left and e.job not in found.jobs]
-            new, cut = _nearest({edge.job for edge in close if edge.job > beyond}, most - len(found))
-            found.jobs |= dict.fromkeys(new)
-            if cut is not None:
-                found.open += [
-                    OpenEnd(id_, False, way, cut) for id_ in sorted({e.dataset for e in close if e.job > cut})
-                ]
-                found.open += [OpenEnd(id_, True, way, None) for id_ in new]
-                _keep(then, edges, found)
+            room = max(most - len(found), 0)
+            near = history.jobs_near(session, leaving, way, at, beyond, found.jobs, room + 1)
+            passing = [job for job, _ in near[:room]]
+            found.jobs |= dict.fromkeys(passing)
+            if len(near) > room:
+                cut = passing[-1] if passing else str(beyond)
+                found.open += [OpenEnd(id_, False, way, cut) for id_ in leaving]
+                found.open += [OpenEnd(id_, True, way, None) for id_ in passing]
+                _keep(then, history.edges_of_jobs(session, passing, at), found)
                 break
-            _keep(then, edges, found)
-            passing = new
             direct = history.direct_edges(session, leaving, way, at)
             then.direct |= dict.fromkeys(direct)
             reached = {edge[0 if way == "upstream" else 2]: None for edge in direct}
@@ -203,13 +199,13 @@ def _walk(
         _keep(then, edges, found)
         away = [e for e in edges if e.direction == far and e.dataset not in found.datasets]
         reached |= dict.fromkeys(edge.dataset for edge in away)
-        wanted = {id_ for id_ in reached if id_ not in found.datasets and (not of_job or id_ > beyond)}
-        new, cut = _nearest(wanted, most - len(found))
+        wanted = {id_ for id_ in reached if id_ not in found.datasets and (not of_job or id_ > str(beyond))}
+        new, last = _nearest(wanted, most - len(found))
         found.datasets |= dict.fromkeys(new)
-        if cut is not None:
-            found.open += [OpenEnd(id_, True, way, cut) for id_ in sorted({e.job for e in away if e.dataset > cut})]
+        if last is not None:
+            found.open += [OpenEnd(id_, True, way, last) for id_ in sorted({e.job for e in away if e.dataset > last})]
             break
-        leaving, passing, beyond = new, [], ""
+        leaving, passing, beyond = new, [], FIRST
         if not leaving:
             break
     found.truncated = bool(found.open)

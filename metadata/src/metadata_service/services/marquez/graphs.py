@@ -24,7 +24,10 @@ MAX_DEPTH = 100
 
 
 def table_lineage(session: Session, node_id: str, depth: int) -> Shape:
-    """Return the graph around a dataset or job, `depth` hops from dataset to dataset, the nearest MAX_NODES nodes."""
+    """Return the graph around a dataset or job, `depth` hops from dataset to dataset, the nearest MAX_NODES nodes.
+
+    A job has the inputs and outputs that are in the graph: the others of a thousand would be most of the answer.
+    """
     node = find_node(session, node_id)
     reach = Reach("both", min(depth, MAX_DEPTH), MAX_NODES)
     drawn = lineage.draw_around(session, node.id, reach, of_job=node.kind == "job", columns=False)
@@ -36,9 +39,18 @@ def table_lineage(session: Session, node_id: str, depth: int) -> Shape:
     found: dict[str, tuple[str, str, Shape]] = {}
     for dataset, shown in zip(datasets, shapes.datasets(session, datasets), strict=True):
         found[str(dataset.id)] = (dataset_node(dataset.namespace, dataset.name), "DATASET", shown)
-    for job, shown in zip(jobs, shapes.jobs(session, jobs), strict=True):
+    edges = msgspec.json.decode(drawn.edges)
+    sides: dict[UUID, shapes.Edges] = {job_id: {"input": [], "output": []} for job_id in job_ids}
+    names = {str(dataset.id): {"namespace": dataset.namespace, "name": dataset.name} for dataset in datasets}
+    for edge in edges:
+        if edge["source"] in names and edge["target"] not in names:
+            sides[UUID(edge["target"])]["input"].append(names[edge["source"]])
+        elif edge["target"] in names and edge["source"] not in names:
+            sides[UUID(edge["source"])]["output"].append(names[edge["target"]])
+    for job, shown in zip(jobs, shapes.jobs(session, jobs, sides, 1), strict=True):
+        del shown["currentVersion"]  # it depends on all inputs and outputs
         found[str(job.id)] = (job_node(job.namespace, job.name), "JOB", shown)
-    pairs = [(found[e["source"]][0], found[e["target"]][0]) for e in msgspec.json.decode(drawn.edges)]
+    pairs = [(found[edge["source"]][0], found[edge["target"]][0]) for edge in edges]
     return {"graph": _nodes(found.values(), pairs)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from metadata_service.services.marquez.names import version_of_edges, version_of
 from metadata_service.services.projection import dataset_facets
 
 Shape = dict[str, Any]
+Edges = dict[str, list[dict[str, str]]]  # inputs and outputs
 LATEST_RUNS = 10
 OWN_FACET = "marquez"  # what Marquez' API lets people say and OpenLineage has no facet for
 
@@ -64,12 +65,14 @@ def _field(field: dict[str, Any]) -> Shape:
             "description": field.get("description")}  # fmt: skip
 
 
-def jobs(session: Session, found: Sequence[Job]) -> list[Shape]:
-    """Return jobs with their newest runs."""
+def jobs(
+    session: Session, found: Sequence[Job], edges: Mapping[UUID, Edges] | None = None, most_runs: int = LATEST_RUNS
+) -> list[Shape]:
+    """Return jobs with their newest runs; with these inputs and outputs, or with all current ones."""
     ids = [job.id for job in found]
     facets = load_facets(session, "job", map(str, ids))
-    edges = marquez.edges_of_jobs(session, ids)
-    newest = marquez.newest_runs(session, ids, LATEST_RUNS)
+    edges = marquez.edges_of_jobs(session, ids) if edges is None else edges
+    newest = marquez.newest_runs(session, ids, most_runs)
     shown = {run["id"]: run for run in runs_by_id(session, [run for own in newest.values() for run in own])}
     parents = _parents(session, [own[0] for own in newest.values()])
     return [
@@ -84,7 +87,7 @@ def jobs(session: Session, found: Sequence[Job]) -> list[Shape]:
     ]
 
 
-def _job(job: Job, facets: dict[str, Any], edges: dict[str, Any], latest: list[Shape], parent: Job | None) -> Shape:
+def _job(job: Job, facets: dict[str, Any], edges: Edges, latest: list[Shape], parent: Job | None) -> Shape:
     kind = (_text(facets, "jobType", "processingType") or "BATCH").upper()
     prefix = f"{parent.name}." if parent else None
     return {
@@ -110,7 +113,7 @@ def _job(job: Job, facets: dict[str, Any], edges: dict[str, Any], latest: list[S
     }
 
 
-def edges_hash(edges: dict[str, list[dict[str, str]]]) -> str:
+def edges_hash(edges: Edges) -> str:
     """Return a hash of a job's inputs and outputs."""
     named = [(side, item["namespace"], item["name"]) for side in sorted(edges) for item in edges[side]]
     return hashlib.sha256(repr(named).encode()).hexdigest()[:32]
