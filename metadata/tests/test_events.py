@@ -53,7 +53,9 @@ def everything(api: TestClient) -> dict[str, Any]:
         detail = api.get(f"/datasets/{item['id']}").json()
         results = api.get(f"/datasets/{item['id']}/quality").json()["history"]["items"]
         checks = sorted((r["check"], str(r["column"]), r["status"], r["run_id"]) for r in results)
-        datasets.append({k: v for k, v in detail.items() if k != "id"} | {"checks": checks})
+        suspected = sorted(source["name"] for source in detail.pop("suspect_because", []))
+        kept = {k: v for k, v in detail.items() if k != "id"}
+        datasets.append(kept | {"checks": checks, "suspected": suspected})
     runs = []
     for item in api.get("/runs?limit=500").json()["items"]:
         detail = api.get(f"/runs/{item['id']}").json()

@@ -56,9 +56,9 @@ class Metrics:
         self._outcomes = {name: self.events.labels(name) for name in ("stored", "duplicate", "rejected")}
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def count_event(self, outcome: str) -> None:
-        """Count an event that was `stored`, a `duplicate` or `rejected`."""
-        self._outcomes[outcome].inc()
+    def count_event(self, outcome: str, number: int = 1) -> None:
+        """Count events that were `stored`, `duplicate` or `rejected`."""
+        self._outcomes[outcome].inc(number)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""

@@ -161,7 +161,7 @@ class DatasetEvent(msgspec.Struct, rename="camel"):
 AnyEvent = RunEvent | JobEvent | DatasetEvent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReadEvent:
     """A valid event, its time, its JSON as it is stored, the SHA-256 of its canonical form, and who sent it."""
 

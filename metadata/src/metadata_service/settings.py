@@ -25,8 +25,9 @@ class ServiceSettings(BaseSettings):
     # Seconds to wait at start for a database that is still coming up.
     database_wait_seconds: Annotated[float, Field(gt=0)] = 60.0
     database_pool_size: Annotated[int, Field(ge=1)] = 8
-    # Connections that store events; what arrives while they are busy is stored together.
-    intake_connections: Annotated[int, Field(ge=1, le=16)] = 2
+    # Connections that store events. What arrives while one is busy is stored together, so more of them do not help
+    # unless commits are slow.
+    intake_connections: Annotated[int, Field(ge=1, le=16)] = 1
     # Largest body of a request after decompression.
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
 

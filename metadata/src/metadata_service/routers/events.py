@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 import psycopg
@@ -18,7 +20,7 @@ from metadata_service.dependencies import check_writer, read_body
 from metadata_service.lean import Answer, LeanRoute
 from metadata_service.openlineage import ReadEvent, RunEvent, load_json, read_event
 from metadata_service.problems import FieldError, ProblemError, UnprocessableError
-from metadata_service.schemas.events import BatchItem, BatchResult, BatchSummary, EventAccepted, FailedEvent
+from metadata_service.schemas.events import BatchResult, EventAccepted
 from metadata_service.services.access import Principal, authorize_event, authorize_runs
 from metadata_service.services.intake import Outcome, is_fault_of_data
 
@@ -87,9 +89,9 @@ async def post_batch(request: Request) -> Answer:
     await _check_runs(request, sender, [item for item in read if isinstance(item, ReadEvent)])
     outcomes = iter(await request.app.state.intake.store([item for item in read if isinstance(item, ReadEvent)]))
     result = _result(read, outcomes)
-    for item in result.results:
-        request.app.state.metrics.count_event(item.status)
-    return 200, result.model_dump_json().encode()
+    for status, number in Counter(item["status"] for item in result["results"]).items():
+        request.app.state.metrics.count_event(status, number)
+    return 200, msgspec.json.encode(result)
 
 
 async def _check_runs(request: Request, sender: Principal, events: list[ReadEvent]) -> None:
@@ -132,30 +134,30 @@ def _try_to_read(raw: bytes, sender: Principal) -> ReadEvent | ProblemError:
         return error
 
 
-def _result(read: list[ReadEvent | ProblemError], outcomes: Iterator[Outcome]) -> BatchResult:
-    results, failed = [], []
+def _result(read: list[ReadEvent | ProblemError], outcomes: Iterator[Outcome]) -> dict[str, Any]:
+    """Return a `BatchResult`; as it is made of hundreds of events at a time, not as a model."""
+    results: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
     for index, item in enumerate(read):
         outcome: Outcome | ProblemError = next(outcomes) if isinstance(item, ReadEvent) else item
-        if isinstance(outcome, psycopg.Error):
-            outcome = _refusal(outcome)
-        if isinstance(outcome, ProblemError):
-            faults = "; ".join(f"{e.field}: {e.message}" for e in outcome.errors)
-            reason = f"{outcome.detail} {faults}".strip()
-            failed.append(FailedEvent(index=index, reason=reason, retriable=outcome.status >= 500))
-            results.append(BatchItem(index=index, status="rejected"))
-        else:
-            results.append(BatchItem(index=index, status="stored" if outcome else "duplicate"))
-    retriable = sum(item.retriable for item in failed)
-    summary = BatchSummary(
-        received=len(read),
-        successful=len(read) - len(failed),
-        failed=len(failed),
-        retriable=retriable,
-        non_retriable=len(failed) - retriable,
-    )
-    return BatchResult(
-        status="partial_success" if failed else "success", summary=summary, failed_events=failed, results=results
-    )
+        if isinstance(outcome, bool):
+            results.append({"index": index, "status": "stored" if outcome else "duplicate"})
+            continue
+        problem = _refusal(outcome) if isinstance(outcome, psycopg.Error) else outcome
+        faults = "; ".join(f"{e.field}: {e.message}" for e in problem.errors)
+        reason = f"{problem.detail} {faults}".strip()
+        failed.append({"index": index, "reason": reason, "retriable": problem.status >= 500})
+        results.append({"index": index, "status": "rejected"})
+    retriable = sum(item["retriable"] for item in failed)
+    summary = {
+        "received": len(read),
+        "successful": len(read) - len(failed),
+        "failed": len(failed),
+        "retriable": retriable,
+        "non_retriable": len(failed) - retriable,
+    }
+    status = "partial_success" if failed else "success"
+    return {"status": status, "summary": summary, "failed_events": failed, "results": results}
 
 
 def _refusal(error: psycopg.Error) -> ProblemError:

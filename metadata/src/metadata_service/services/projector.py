@@ -31,9 +31,9 @@ BATCH_BYTES = 4 * 1024 * 1024
 # Seconds between looks at the queue, for what other processes stored.
 POLL = 0.25
 # While events stream in, how long to rest after a batch, as a multiple of the time it took; and what streaming is.
-REST = 8.0
+REST = 20.0
 STREAMING_SECONDS = 0.25
-LONGEST_REST = 2.0
+LONGEST_REST = 5.0
 # How long a reader waits at most.
 PATIENCE = 5.0
 _AWAY = (OperationalError, InterfaceError, PoolTimeoutError, psycopg.OperationalError, psycopg.InterfaceError)
