@@ -166,3 +166,19 @@ def test_a_much_read_dataset_of_then_is_cut_among_its_readers(api: TestClient, e
         query["after"] = next((end["after"] for end in answer["frontier"] if end["type"] == "dataset"), None)
     assert len(seen) == 20
     assert query["after"] is None
+
+
+def test_what_datasets_themselves_tell_is_known_since_they_did(api: TestClient, event: Make) -> None:
+    def told(at: int, name: str, source: str) -> dict[str, Any]:
+        return {"eventTime": minute(at), "producer": "p", "dataset": output(name, source)}
+
+    send(api, told(5, "view", "t"), event(at=1, outputs=["t"]), told(7, "top", "view"))
+    where = path(api, "view")
+    edges = {("j", "t"), ("t", "view"), ("view", "top")}
+    assert around(api, where) == around(api, where, NOW) == ({"j", "t", "view", "top"}, edges)
+    assert around(api, where, minute(6)) == ({"j", "t", "view"}, {("j", "t"), ("t", "view")})
+    assert around(api, where, minute(4)) == ({"view"}, set())
+    assert around(api, where, depth=1, direction="downstream") == ({"view", "top"}, {("view", "top")})
+    changed = api.get(f"{where}/lineage/changes", params={"from": minute(4), "to": minute(6)}).json()
+    assert {node["name"] for node in changed["added"]["nodes"]} == {"j", "t"}
+    assert len(changed["added"]["column_edges"]) == 1

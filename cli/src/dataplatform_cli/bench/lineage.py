@@ -125,7 +125,8 @@ def _measure(
     for start in starts:
         asked, answer = _timed(partial(client.get, kind.path.format(start), params=query))
         body = answer.raise_for_status().json()
-        with Session(engine) as session:
+        # Committed: with a transaction that is rolled back go the statements that its connection has prepared.
+        with Session(engine) as session, session.begin():
             queried, _ = _timed(partial(kind.query, session, start, reach))
         by_ids, edges = _timed(partial(kind.fetch, connection, body))
         told = len(body.get("edges", body["column_edges"]))
