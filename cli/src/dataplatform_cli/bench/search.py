@@ -86,7 +86,12 @@ def _catalog(settings: StackSettings, count: int) -> Iterator[tuple[httpx.Client
         with psycopg.connect(dsn, autocommit=True) as connection:
             given = {"systems": _SYSTEMS, "shapes": _SHAPES, "entities": _ENTITIES}
             sizes = {name: len(words) for name, words in given.items()}
+            # The vocabulary is made at once, as it would have grown with the catalog.
+            connection.execute("ALTER TABLE dataset DISABLE TRIGGER note_new_words")
             connection.execute(_FILL.format(count=count, **sizes), given)
+            connection.execute("ALTER TABLE dataset ENABLE TRIGGER note_new_words")
+            words = "SELECT word FROM ts_stat('SELECT search FROM dataset') WHERE word ~ '^[^=0-9]{3,40}$'"
+            connection.execute(f"INSERT INTO search_new_word {words}")
             connection.execute("VACUUM ANALYZE dataset")
         err.print(f"[dim]{count:,} datasets in {time.monotonic() - began:.0f} s[/]")
         with httpx.Client(base_url=f"http://127.0.0.1:{scratch.metadata_port}", timeout=60) as client:
@@ -135,7 +140,7 @@ def _mistyped(text: str, chance: random.Random) -> str:
 
 
 def _plan(connection: psycopg.Connection[Any]) -> list[str]:
-    query = "EXPLAIN SELECT id FROM dataset WHERE search @@ '''customer'':* & ''order'':*'::tsquery LIMIT 500"
+    query = "EXPLAIN SELECT id FROM dataset WHERE search @@ '''customer'' & ''order'''::tsquery LIMIT 500"
     return [str(line) for (line,) in connection.execute(query).fetchall()]
 
 

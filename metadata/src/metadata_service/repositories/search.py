@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 Kind = Literal["dataset", "job", "product"]
 KINDS: tuple[Kind, ...] = ("dataset", "job", "product")
 CANDIDATES = 500  # things that a tier of a query ranks; of more matches the rest is left to a narrower query
-MAX_WORDS = 20_000  # taken into the vocabulary at once
+MAX_WORDS = 100_000  # taken into the vocabulary at once
 
 _SHOWN = {
     "dataset": "d.id::text, d.namespace, d.name, d.description, d.owner, d.tags, d.layer, d.type, d.updated_at",
@@ -84,16 +84,15 @@ def find(
         session: The transaction.
         kind: What is looked for.
         name: The whole text that was searched for: what is called just so comes first.
-        words: For each word the spellings that count as it; the first is a word's beginning too.
+        words: For each word the spellings that count as it; with a `*` behind it, a word's beginning.
         marks: What it has to be marked with, as `tag=pii`.
     """
     narrowed = [_quoted(mark) for mark in marks]
-    spellings = [_any_of(word) for word in words]
     given = {
         "name": name.lower(),
         "marks": " & ".join(narrowed),
-        "title": " & ".join([*(f"({word.format(weight='A')})" for word in spellings), *narrowed]),
-        "words": " & ".join([*(f"({word.format(weight='')})" for word in spellings), *narrowed]),
+        "title": " & ".join([*(_any_of(word, "title=") for word in words), *narrowed]),
+        "words": " & ".join([*(_any_of(word) for word in words), *narrowed]),
         "most": CANDIDATES,
     }
     query = _QUERY.format(kind=kind, exact=_EXACT[kind], stands=_STANDS[kind], shown=_SHOWN[kind])
@@ -112,8 +111,8 @@ def close_words(session: Session, word: str) -> list[str]:
     return list(session.scalars(text(query), {"word": word}))
 
 
-def learn_words(session: Session) -> int:
-    """Take words that were noted into the vocabulary; return how many were noted."""
+def learn_words(session: Session, most: int = MAX_WORDS) -> int:
+    """Take words that were noted into the vocabulary, at most so many; return how many were noted."""
     query = """
         WITH noted AS (
             DELETE FROM search_new_word WHERE ctid = ANY (ARRAY(SELECT ctid FROM search_new_word LIMIT :most))
@@ -123,14 +122,24 @@ def learn_words(session: Session) -> int:
             ORDER BY w.word ON CONFLICT DO NOTHING
         )
         SELECT count(*) FROM noted"""
-    return session.scalar(text(query), {"most": MAX_WORDS}) or 0
+    return session.scalar(text(query), {"most": most}) or 0
 
 
-def _any_of(spellings: Sequence[str]) -> str:
-    """Return a query for one of these spellings, with a place for a weight."""
-    first, *others = spellings
-    beginning = ":*{weight}" if len(first) > 2 else ":{weight}"
-    return " | ".join([_quoted(first) + beginning, *(_quoted(other) + ":{weight}" for other in others)])
+def known_words(session: Session, beginning: str, most: int) -> list[str]:
+    """Return words of the vocabulary that begin so, the shortest first."""
+    query = """
+        SELECT word FROM search_word WHERE word >= :beginning AND word < :beginning || chr(1114111)
+         ORDER BY length(word), word LIMIT :most"""
+    return list(session.scalars(text(query), {"beginning": beginning, "most": most}))
+
+
+def _any_of(spellings: Sequence[str], sign: str = "") -> str:
+    """Return a query for one of these spellings; one that ends with `*` stands for all words that begin so."""
+    parts = []
+    for spelling in spellings:
+        quoted = _quoted(sign + spelling.removesuffix("*"))
+        parts.append(quoted + ":*" if spelling.endswith("*") else quoted)
+    return f"({' | '.join(parts)})"
 
 
 def _quoted(lexeme: str) -> str:

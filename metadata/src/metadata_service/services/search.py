@@ -15,6 +15,9 @@ from metadata_service.schemas.search import SearchHit, SearchResult
 
 MAX_QUERY_WORDS = 12
 _SPELLINGS = 8  # of a mistyped word
+_BEGUN = 20  # words with one beginning that are asked for one by one
+_SHORTEST_BEGINNING = 3  # letters
+_LEARNT_AT_ONCE = 2000  # words, while somebody waits
 _SEPARATORS = re.compile(r"[\x00-/:-@\[-`{-~]+")  # as `search_words` of the database has them
 
 
@@ -47,15 +50,15 @@ class _Found:
 
 def find(session: Session, q: str, narrowed: Narrowed, limit: int, offset: int) -> SearchResult:
     """Return a page of what a text finds, the best first, and in which words typos were forgiven."""
-    words = [[word] for word in split_words(q)]
-    found = _find(session, q, words, narrowed)
+    words = split_words(q)
+    found = _find(session, q, [_begun(session, word) for word in words], narrowed)
     corrected: dict[str, list[str]] = {}
     if not found.hits and words:
-        search.learn_words(session)
-        corrected = {word: spellings for [word] in words if (spellings := _close(session, word))}
+        search.learn_words(session, _LEARNT_AT_ONCE)
+        corrected = {word: spellings for word in words if (spellings := _close(session, word))}
         if corrected:
-            spelt = [corrected.get(word, [word]) for [word] in words]
-            found = _find(session, " ".join(nearest for nearest, *_ in spelt), spelt, narrowed)
+            spelt = [corrected.get(word) or _begun(session, word) for word in words]
+            found = _find(session, " ".join(nearest.removesuffix("*") for nearest, *_ in spelt), spelt, narrowed)
     hits = sorted(found.hits, key=lambda hit: hit.order)
     return SearchResult(
         items=[_out(hit) for hit in hits[offset : offset + limit]],
@@ -81,6 +84,19 @@ def _find(session: Session, q: str, words: Sequence[Sequence[str]], narrowed: Na
         found.hits += hits
         found.more |= more
     return found
+
+
+def _begun(session: Session, word: str) -> list[str]:
+    """Return the words that one stands for: itself, and those that begin with it.
+
+    Words that are known are asked for as they are, which an index answers many times faster than beginnings.
+    """
+    if len(word) < _SHORTEST_BEGINNING:
+        return [word]
+    known = search.known_words(session, word, _BEGUN + 1)
+    if not known or len(known) > _BEGUN:
+        return [word + "*"]
+    return list(dict.fromkeys([word, *known]))
 
 
 def _close(session: Session, word: str) -> list[str]:

@@ -29,8 +29,9 @@ SELECT CASE WHEN name LIKE '%/%' THEN regexp_replace(rtrim(name, '/'), '^.*/', '
             ELSE regexp_replace(name, '^.*\.', '') END
 $$
 """
-# Words by weight: A title, B what else names or marks it, C columns, D description. What lists are narrowed to are
-# words of their own with a sign that no other word has. Bounds keep any input within what a tsvector takes.
+# Words by weight: A title, B what else names or marks it, C columns, D description. The words of the title, and what
+# lists are narrowed to, are words of their own with a sign that no other word has: an index knows words, not weights.
+# Bounds keep any input within what a tsvector takes.
 VECTOR = """
 CREATE FUNCTION search_vector(title text, names text, columns jsonb, description text, marks text[])
 RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -39,7 +40,11 @@ SELECT setweight(to_tsvector('simple', search_words(left(title, 2000))), 'A')
     || setweight(to_tsvector('simple', search_words(left(
            translate(jsonb_path_query_array(columns, '$[*].name')::text, '[]",', '    '), 50000))), 'C')
     || setweight(to_tsvector('simple', search_words(left(coalesce(description, ''), 20000))), 'D')
-    || array_to_tsvector(ARRAY(SELECT DISTINCT left(mark, 500) FROM unnest(marks) AS m (mark) WHERE mark IS NOT NULL))
+    || array_to_tsvector(ARRAY(
+           SELECT left(mark, 500) FROM unnest(marks) AS m (mark) WHERE mark IS NOT NULL
+            UNION SELECT 'title=' || word
+                    FROM unnest(tsvector_to_array(to_tsvector('simple', search_words(left(title, 2000))))) AS t (word)
+                   WHERE length(word) <= 400))
 $$
 """
 JOINED = """
