@@ -5,7 +5,7 @@ SHELL := /usr/bin/env bash
         minio-buckets minio-upload-sample minio-verify minio-console \
         airflow-cli airflow-logs airflow-test-dag airflow-connections airflow-reset \
         install install-dev dev-setup venv-info lock lock-check run-api \
-        format lint fix types check test test-unit test-e2e test-compose test-peers
+        format lint fix types check test test-unit test-e2e test-compose test-peers bench-peers
 
 DP := .venv/bin/dp
 PYTEST := .venv/bin/python -m pytest
@@ -153,6 +153,9 @@ test-e2e: install-dev ## only the end-to-end test
 
 test-compose: install-dev ## the platform on Docker Compose: health, parity with the local stack, recovery from kills
 	@scripts/test-compose.sh
+
+bench-peers: installed ## the metadata service beside a real Marquez, where Java and Maven are there
+	@$(DP) bench peers
 
 test-peers: install-dev ## the object store's and the core's tests against the real MinIO (built from source, once)
 	@scripts/test-peers.sh

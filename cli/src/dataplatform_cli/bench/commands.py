@@ -77,7 +77,7 @@ def lineage(
 def events(
     events: Annotated[
         int, typer.Option(min=1000, help="Events of each way; batches have five times as many.")
-    ] = 20_000,
+    ] = 10_000,
     clients: Annotated[int, typer.Option(min=1, max=64, help="How many send at the same time.")] = 16,
     repeat: Annotated[int, typer.Option(min=1, help="Runs of each way, after one to warm up; the median counts.")] = 3,
     stored: Annotated[int, typer.Option(min=0, help="Events that are stored beforehand.")] = 0,
@@ -87,6 +87,28 @@ def events(
     from dataplatform_cli.bench.events import bench_events, print_report
 
     figures = bench_events(settings_of_repository(), events, clients, repeat, stored)
+    if as_json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+    else:
+        print_report(figures)
+
+
+@app.command()
+@reported
+def peers(
+    events: Annotated[int, typer.Option(min=1000, help="Events for each, one a request.")] = 3_000,
+    clients: Annotated[int, typer.Option(min=1, max=64, help="How many send at the same time.")] = 16,
+    questions: Annotated[int, typer.Option(min=20, help="How often lineage is asked for.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Send the same events to the metadata service and to a real Marquez (Java, Maven Central), and ask for lineage."""
+    from dataplatform_cli.bench.peers import NoPeerError, bench_peers, print_report
+
+    try:
+        figures = bench_peers(settings_of_repository(), events, clients, questions)
+    except NoPeerError as error:
+        sys.stderr.write(f"skipped: {error}\n")
+        return
     if as_json:
         sys.stdout.write(json.dumps(figures) + "\n")
     else:

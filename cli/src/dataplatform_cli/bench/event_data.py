@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 JOBS = 1000
+LINKED_NAMESPACE = "bench"
 _PRODUCER = "https://example.org/pipelines"
 _FACETS = "https://openlineage.io/spec/facets/1-0-0"
 
@@ -34,6 +35,15 @@ def event(number: int) -> dict[str, Any]:
         "inputs": [_table(job), _table(job * 7 % JOBS)],
         "outputs": [_table(JOBS + job)],
     }
+
+
+def linked_event(number: int) -> dict[str, Any]:
+    """Return the event of a number, in a graph in which each job's output is read by jobs further on."""
+    made = event(number)
+    job = number % JOBS
+    for side, numbers in (("inputs", (job, job * 7 % (job + 1))), ("outputs", (job + 50,))):
+        made[side] = [_table(n) | {"namespace": LINKED_NAMESPACE, "name": f"table_{n}"} for n in numbers]
+    return made
 
 
 def _table(number: int) -> dict[str, Any]:

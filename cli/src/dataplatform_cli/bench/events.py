@@ -48,10 +48,10 @@ def bench_events(settings: StackSettings, events: int, clients: int, repeat: int
         for turn in range(repeat + 1):  # the first is to warm up
             for way in WAYS:
                 number = events if way != "batch" else 5 * events
-                figures = _send(scratch, way, number, clients, first)
+                figures = send_events(scratch, way, number, clients, first)
                 first += number
                 if way != "insert":
-                    figures["projected_seconds"] = _wait_until_projected(scratch)
+                    figures["projected_seconds"] = wait_until_projected(scratch)
                 if turn:
                     runs.append({"way": way, "events": number, "rate": number / figures["seconds"], **figures})
                     err.print(f"[dim]{way}: {runs[-1]['rate']:,.0f} events/s[/]")
@@ -74,11 +74,22 @@ def bench_events(settings: StackSettings, events: int, clients: int, repeat: int
     }
 
 
-def _send(settings: StackSettings, way: str, events: int, clients: int, first: int) -> dict[str, Any]:
+def send_events(
+    settings: StackSettings,
+    way: str,
+    events: int,
+    clients: int,
+    first: int,
+    *,
+    port: int | None = None,
+    linked: bool = False,
+) -> dict[str, Any]:
+    """Send events in one of WAYS, to the metadata service unless another port is given; return how long it took."""
     given = {
         "way": way,
         "dsn": settings.dsn("metadata"),
-        "port": settings.metadata_port,
+        "port": port or settings.metadata_port,
+        "linked": linked,
         "key": settings.metadata_api_key.get_secret_value(),
         "clients": clients,
         "events": events,
@@ -93,7 +104,7 @@ def _send(settings: StackSettings, way: str, events: int, clients: int, first: i
     return answer
 
 
-def _wait_until_projected(settings: StackSettings) -> float:
+def wait_until_projected(settings: StackSettings) -> float:
     """Return the seconds until all that is stored is in the graph."""
     began = time.monotonic()
     while httpx.get(f"{settings.metadata_url}/health/projection", timeout=30).json()["backlog"]:

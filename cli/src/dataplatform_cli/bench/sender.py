@@ -1,8 +1,8 @@
 """Sixteen clients in one process, as lean as can be, since they share the processors with what is measured.
 
 `python -m dataplatform_cli.bench.sender`, with a JSON object on stdin: {"way": "insert", "dsn": …} or {"way":
-"single" | "batch", "port": …, "key": …}, and "clients", "events", "first" (the number of the first event). Prints a
-line of JSON.
+"single" | "batch", "port": …, "key": …}, and "clients", "events", "first" (the number of the first event), "linked"
+(whether jobs read what others write). Prints a line of JSON.
 
 Both kinds of client run on one event loop and send what was made beforehand; a client sends its next piece when it has
 the answer to the one before. An inserting client speaks libpq directly: a prepared one-row INSERT, committed. An HTTP
@@ -22,7 +22,7 @@ import psycopg
 import uvloop
 from psycopg.pq import ExecStatus
 
-from dataplatform_cli.bench.event_data import event
+from dataplatform_cli.bench.event_data import event, linked_event
 
 BATCH = 100
 _TOO_LONG = 600.0
@@ -120,7 +120,8 @@ async def send(given: dict[str, Any]) -> dict[str, Any]:
     """Send the events and return how long it took."""
     loop = asyncio.get_running_loop()
     first = given["first"]
-    payloads = [json.dumps(event(number)).encode() for number in range(first, first + given["events"])]
+    make = linked_event if given.get("linked") else event
+    payloads = [json.dumps(make(number)).encode() for number in range(first, first + given["events"])]
     clients: int = given["clients"]
     finished: list[asyncio.Future[None]] = [loop.create_future() for _ in range(clients)]
     if given["way"] == "insert":
