@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from metadata_service.app import create_app
@@ -44,6 +47,20 @@ def api(reader: TestClient) -> TestClient:
     """A client with the key."""
     reader.headers["Authorization"] = "Bearer test-key"
     return reader
+
+
+@pytest.fixture
+def address(api: TestClient, free_port: Callable[[], int]) -> Iterator[str]:
+    """The address of the same service behind a real server."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
 
 
 @pytest.fixture

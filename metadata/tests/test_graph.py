@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Page, sync_playwright
-
-from metadata_service.app import create_app
-from metadata_service.database import make_engine, migrate
-from metadata_service.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration
 LENGTH = 6  # datasets in a row: t0 → t1 → … with a column each
-
-
-@pytest.fixture
-def address(empty_database: str) -> Iterator[str]:
-    """The address of a service on the test's database."""
-    settings = ServiceSettings(api_key="test-key", database_url=empty_database)
-    engine = make_engine(settings)
-    migrate(engine)
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, engine), port=0, log_config=None))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
 
 
 @pytest.fixture

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 from marquez_client import MarquezClient
 from marquez_client.errors import APIError
@@ -21,20 +18,6 @@ from marquez_client.models import DatasetId, DatasetType, JobType
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:.*deprecated")]
 Make = Callable[..., dict[str, Any]]
 FOOD = "food_delivery"
-
-
-@pytest.fixture
-def address(api: TestClient, free_port: Callable[[], int]) -> Iterator[str]:
-    """The service behind a real server."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
 
 
 @pytest.fixture
