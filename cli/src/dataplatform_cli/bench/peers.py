@@ -99,6 +99,7 @@ def _fetch(folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
     if done.returncode:
         reason = next((line for line in done.stdout.splitlines() if "ERROR" in line), "no reason given")
+        reason = reason.partition("[ERROR] ")[2]
         raise NoPeerError(f"Maven can't fetch Marquez: {reason.partition(' -> ')[0]}")
     return (folder / "class-path").read_text().strip()
 

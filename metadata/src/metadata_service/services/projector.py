@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 
 import psycopg
 import structlog
@@ -98,7 +99,7 @@ class Projector:
                 busy = self._project_batch()
             except Exception as error:  # whatever it is, the thread goes on
                 if not isinstance(error, _AWAY):
-                    log.error("projection_failed", exc_info=error)
+                    log.error("projection_failed", trace=traceback.format_exc())
                 log.warning("projection_waits", reason=_reason(error))
                 busy = False
                 self._wake.wait(1.0)
@@ -150,7 +151,7 @@ class Projector:
             except Exception as error:
                 if _may_pass(error):
                     raise
-                log.error("event_not_projected", id=event.id, reason=_reason(error), exc_info=error)
+                log.error("event_not_projected", id=event.id, reason=_reason(error), trace=traceback.format_exc())
                 self._metrics.unprojectable.inc()
                 with self._sessions.begin() as session:
                     event_log.note_failure(session, event.id, _reason(error))
