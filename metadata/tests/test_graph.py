@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from playwright.sync_api import Page, sync_playwright
 
 pytestmark = pytest.mark.integration
@@ -35,7 +36,7 @@ def titles(page: Page) -> set[str]:
 
 
 def test_the_graph_is_searched_grown_and_shown_by_columns(
-    address: str, browser_page: Page, event: Callable[..., dict[str, Any]]
+    api: TestClient, address: str, browser_page: Page, event: Callable[..., dict[str, Any]]
 ) -> None:
     page = browser_page
     events = []
@@ -44,9 +45,8 @@ def test_the_graph_is_searched_grown_and_shown_by_columns(
         facet = {"columnLineage": {"fields": {"b" if number == 0 else "a": {"inputFields": [source]}}}}
         target = {"namespace": "db", "name": f"w.s.t{number + 1}", "facets": facet}
         events.append(event(run=f"r{number}", job=f"j{number}", inputs=[f"w.s.t{number}"], outputs=[target]))
-    headers = {"Authorization": "Bearer test-key"}
-    assert page.request.post(f"{address}/api/v1/lineage/batch", data=events, headers=headers).ok
-    listed = page.request.get(f"{address}/datasets", params={"namespace": "db", "name": "w.s.t0"}).json()
+    assert api.post("/api/v1/lineage/batch", json=events).json()["summary"]["failed"] == 0
+    listed = api.get("/datasets", params={"namespace": "db", "name": "w.s.t0"}).json()
 
     page.goto(f"{address}/ui/datasets/{listed['items'][0]['id']}")
     page.locator(".graph[data-drawn]").wait_for()
