@@ -69,3 +69,16 @@ def test_the_graph_is_searched_grown_and_shown_by_columns(
     page.locator(".graph svg").focus()
     page.keyboard.press("ArrowRight")
     assert page.locator(".graph svg > g").get_attribute("transform") != before
+
+
+def test_what_was_deleted_keeps_its_place_without_a_link(
+    api: TestClient, address: str, browser_page: Page, event: Callable[..., dict[str, Any]]
+) -> None:
+    api.post("/api/v1/lineage", json=event(inputs=["w.s.t0"], outputs=["w.s.t1"]))
+    ids = {item["name"]: item["id"] for item in api.get("/datasets").json()["items"]}
+    api.delete(f"/datasets/{ids['w.s.t1']}")
+    browser_page.goto(f"{address}/ui/datasets/{ids['w.s.t0']}")
+    browser_page.locator(".graph[data-drawn]").wait_for()
+    assert browser_page.locator(".node.deleted .title").all_text_contents() == ["s.t1"]
+    assert browser_page.locator(".node.deleted a").count() == 0
+    assert browser_page.locator(".node:not(.deleted) a").count() == 2

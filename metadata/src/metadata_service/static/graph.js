@@ -127,8 +127,9 @@ class LineageGraph {
     const job = node.type === "job";
     const group = element("g", { class: `node ${node.type} layer-${node.layer}`, transform: `translate(${x},${y})` });
     if (node.id === this.root.dataset.focus) group.classList.add("focus");
-    const link = element("a", { href: `/ui/${job ? "jobs" : "datasets"}/${node.id}`, draggable: "false" });
-    link.append(element("title", {}, `${node.namespace}\n${node.name}${node.owner ? `\nowner: ${node.owner}` : ""}${node.state && node.state !== "unknown" ? `\n${node.state.toLowerCase()}` : ""}`));
+    if (node.deleted) group.classList.add("deleted"); // it keeps its place, and has no page
+    const link = node.deleted ? element("g", {}) : element("a", { href: `/ui/${job ? "jobs" : "datasets"}/${node.id}`, draggable: "false" });
+    link.append(element("title", {}, `${node.namespace}\n${node.name}${node.deleted ? "\ndeleted" : ""}${node.owner ? `\nowner: ${node.owner}` : ""}${node.state && node.state !== "unknown" ? `\n${node.state.toLowerCase()}` : ""}`));
     link.append(element("rect", { width: node.width, height: node.height, rx: job ? 15 : 9 }));
     if (!job) link.append(element("rect", { class: "bar", x: 0, y: 10, width: 4, height: node.height - 20, rx: 2 }));
     link.append(element("text", { class: "title", x: 14, y: job ? 19 : 21 }, node.title));
