@@ -228,9 +228,17 @@ def test_a_killed_service_loses_nothing_and_gets_nothing_twice(empty_database: s
     service = start_service(port, empty_database, tmp_path / "log")
     try:
         made.emit(make_event(0))
-        emitter = threading.Thread(target=lambda: [made.emit(make_event(number)) for number in range(1, 40)])
+        halfway = threading.Event()
+
+        def emit() -> None:
+            for number in range(1, 40):
+                made.emit(make_event(number))
+                if number == 15:
+                    halfway.set()
+
+        emitter = threading.Thread(target=emit)
         emitter.start()
-        time.sleep(0.3)  # in the middle of it
+        assert halfway.wait(60)
         service.send_signal(signal.SIGKILL)
         service.wait()
         emitter.join(60)
