@@ -141,9 +141,12 @@ def test_a_bound_key_cannot_touch_what_others_have(api: TestClient, bound: dict[
 
 
 def test_in_a_batch_each_event_is_judged_for_itself(api: TestClient, bound: dict[str, str], event: Any):
+    api.post("/api/v1/lineage", json=of_team(event, "team-b", run="theirs"))
     batch = [of_team(event, run="r1"), of_team(event, "team-b", run="r2"), of_team(event, run="r3")]
+    batch.append(of_team(event, run="theirs"))
     answer = api.post("/api/v1/lineage/batch", json=batch, headers=bound).json()
-    assert [item["status"] for item in answer["results"]] == ["stored", "rejected", "stored"]
+    assert [item["status"] for item in answer["results"]] == ["stored", "rejected", "stored", "rejected"]
+    assert "Run theirs" in answer["failed_events"][1]["reason"]
     assert "team-b" in answer["failed_events"][0]["reason"]
 
 

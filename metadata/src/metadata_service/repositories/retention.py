@@ -7,6 +7,8 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from metadata_service.repositories import quality_state
+
 _BATCH = 2000
 
 # Kept whatever its age: what still runs, the newest run of each job, the run that a job's edges are of, and runs with
@@ -28,7 +30,9 @@ WITH gone AS (
      WHERE (f.owner_type = 'run' AND f.owner_id = g.id)
         OR (f.owner_type IN ('input', 'output') AND f.owner_id >= g.id || '/' AND f.owner_id < g.id || '0')
 )
-SELECT count(*) FROM gone
+SELECT (SELECT count(*) FROM gone),
+       ARRAY(SELECT DISTINCT q.dataset_id FROM quality_result q JOIN gone g ON g.id = q.run_id
+              WHERE q.dataset_id IS NOT NULL)
 """
 _OLD_EVENTS = """
 SELECT e.id FROM event e
@@ -54,4 +58,6 @@ def forget_events(session: Session, before: datetime) -> int:
 
 def forget_runs(session: Session, before: datetime) -> int:
     """Delete some old runs with their facets, edges and results; return how many."""
-    return session.scalar(text(_FORGET_RUNS), {"before": before, "batch": _BATCH}) or 0
+    count, datasets = session.execute(text(_FORGET_RUNS), {"before": before, "batch": _BATCH}).one()
+    quality_state.refresh(session, dataset_ids=datasets)
+    return int(count)

@@ -21,7 +21,7 @@ from metadata_service.lean import Answer, LeanRoute
 from metadata_service.openlineage import ReadEvent, RunEvent, load_json, read_event
 from metadata_service.problems import FieldError, ProblemError, UnprocessableError
 from metadata_service.schemas.events import BatchResult, EventAccepted
-from metadata_service.services.access import Principal, authorize_event, authorize_runs
+from metadata_service.services.access import Principal, authorize_event, foreign_runs
 from metadata_service.services.intake import Outcome, is_fault_of_data
 
 MAX_BATCH = 1000
@@ -67,7 +67,8 @@ async def post_event(request: Request) -> Answer:
     count = request.app.state.metrics.count_event
     try:
         event = await asyncio.to_thread(_read, body, sender) if len(body) >= LARGE else _read(body, sender)
-        await _check_runs(request, sender, [event])
+        if (refused := (await _refused_runs(request, sender, [event])).get(_run_of(event))) is not None:
+            raise refused
     except ProblemError:
         count("rejected")
         raise
@@ -86,7 +87,8 @@ async def post_batch(request: Request) -> Answer:
     sender = await check_writer(request)
     body = await read_body(request)
     read = await asyncio.to_thread(_read_batch, body, sender) if len(body) >= LARGE else _read_batch(body, sender)
-    await _check_runs(request, sender, [item for item in read if isinstance(item, ReadEvent)])
+    refused = await _refused_runs(request, sender, [item for item in read if isinstance(item, ReadEvent)])
+    read = [refused.get(_run_of(item), item) if isinstance(item, ReadEvent) else item for item in read]
     outcomes = iter(await request.app.state.intake.store([item for item in read if isinstance(item, ReadEvent)]))
     result = _result(read, outcomes)
     for status, number in Counter(item["status"] for item in result["results"]).items():
@@ -94,17 +96,21 @@ async def post_batch(request: Request) -> Answer:
     return 200, msgspec.json.encode(result)
 
 
-async def _check_runs(request: Request, sender: Principal, events: list[ReadEvent]) -> None:
-    """Refuse events of runs that belong to jobs outside the namespaces that a key is bound to."""
-    if sender.namespaces is None:
-        return
+async def _refused_runs(request: Request, sender: Principal, events: list[ReadEvent]) -> dict[str | None, ProblemError]:
+    """Return the runs of events that belong to jobs outside the namespaces that a key is bound to, and why."""
+    runs = {run for event in events if (run := _run_of(event)) is not None}
+    if sender.namespaces is None or not runs:
+        return {}
 
-    def check() -> None:
+    def check() -> dict[str | None, ProblemError]:
         with request.app.state.sessions() as session:
-            runs = {item.event.run.run_id for item in events if isinstance(item.event, RunEvent)}
-            authorize_runs(session, sender, runs)
+            return dict(foreign_runs(session, sender, runs))
 
-    await asyncio.to_thread(check)
+    return await asyncio.to_thread(check)
+
+
+def _run_of(event: ReadEvent) -> str | None:
+    return event.event.run.run_id if isinstance(event.event, RunEvent) else None
 
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode

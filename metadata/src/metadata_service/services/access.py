@@ -124,6 +124,15 @@ def authorize_event(principal: Principal, event: ReadEvent) -> ReadEvent:
     return read_event(json.dumps(payload, ensure_ascii=False).encode(), event.key_name)
 
 
+def foreign_runs(session: Session, principal: Principal, run_ids: Iterable[str]) -> Iterator[tuple[str, ProblemError]]:
+    """Yield those of the runs that are of other namespaces' jobs, with what is to be said of it."""
+    for run_id, namespace in access.namespaces_of_runs(session, set(run_ids)):
+        try:
+            principal.require([namespace])
+        except ProblemError as error:
+            yield run_id, ProblemError(error.status, f"Run {run_id} belongs to another namespace. {error.detail}")
+
+
 def authorize_runs(session: Session, principal: Principal, run_ids: Iterable[str]) -> None:
     """Refuse runs of other namespaces' jobs.
 
@@ -131,7 +140,8 @@ def authorize_runs(session: Session, principal: Principal, run_ids: Iterable[str
         ProblemError: 403.
     """
     if principal.namespaces is not None:
-        principal.require(namespace for _, namespace in access.namespaces_of_runs(session, set(run_ids)))
+        for _, refused in foreign_runs(session, principal, run_ids):
+            raise refused
 
 
 def authorize_dataset(session: Session, principal: Principal, dataset_id: UUID, uri: str | None = None) -> None:
