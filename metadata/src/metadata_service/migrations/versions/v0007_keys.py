@@ -31,9 +31,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("digest"),
     )
-    op.create_index(
-        "api_key_by_name", "api_key", ["name"], unique=True, postgresql_where=sa.text("revoked_at IS NULL")
-    )
+    op.create_index("api_key_by_name", "api_key", ["name"], unique=True, postgresql_where=sa.text("revoked_at IS NULL"))
     op.create_table(
         "audit_entry",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
