@@ -14,6 +14,8 @@ from dataplatform_cli.backup import buckets
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.setup import replace_values
 from dataplatform_cli.stack import s3
+from metadata_service.database import make_engine, migrate
+from metadata_service.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration
 
@@ -55,6 +57,26 @@ def objects(stack: Any) -> dict[tuple[str, str], bytes]:
     }
 
 
+def catalogue(stack: Any) -> None:
+    """Fill the metadata service's database as the service would."""
+    url = stack.settings.dsn("metadata")
+    engine = make_engine(ServiceSettings(api_key="a-key", database_url=url))
+    migrate(engine)
+    engine.dispose()
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO dataset (id, namespace, name, type, created_at, updated_at)"
+            " VALUES (gen_random_uuid(), 'db', 'w.staging.orders', 'table', now(), now())"
+        )
+
+
+def catalogued(stack: Any) -> list[Any]:
+    """Return what a search finds in the metadata service's database."""
+    with psycopg.connect(stack.settings.dsn("metadata")) as connection:
+        query = "SELECT name FROM dataset WHERE search @@ $$'title=orders'$$::tsquery"
+        return connection.execute(query).fetchall()
+
+
 @pytest.fixture
 def other_stack(new_stack: Callable[[], Any]) -> Any:
     return new_stack()
@@ -64,6 +86,7 @@ def other_stack(new_stack: Callable[[], Any]) -> Any:
 def backup(stack: Any, tmp_path: Path) -> Iterator[Path]:
     """A backup of a stack that has one file loaded and one waiting."""
     assert stack.dp("up", "postgres", "s3").returncode == 0
+    catalogue(stack)
     deliver(stack, "one.csv", sales(1))
     assert ingest(stack, "one.csv") == "succeeded"
     deliver(stack, "größe 2 & more.csv", sales(2))
@@ -87,6 +110,7 @@ def test_what_was_taken_comes_back(stack: Any, other_stack: Any, backup: Path) -
     assert done.returncode == 0, done.stderr
     assert loaded(other_stack) == before
     assert objects(other_stack) == stored
+    assert catalogued(other_stack) == catalogued(stack) == [("w.staging.orders",)]
     # The roles of the new stack have their grants: what waited is taken in, what was loaded is known.
     assert ingest(other_stack, "größe 2 & more.csv") == "succeeded"
     deliver(other_stack, "again.csv", sales(1))

@@ -2,6 +2,9 @@
 
 Postgres' own full text search with its GIN indexes, so that no extension is asked for. The vocabulary is filled from a
 queue by the service: words that several transactions bring at once would make them wait for each other.
+
+The bodies of functions are SQL, not text: what they call is bound when they are made. A dump is restored with an empty
+search path, where a text would not find the other functions that a generated column needs.
 """
 
 from __future__ import annotations
@@ -15,26 +18,29 @@ depends_on = None
 
 # Words are what stands between ASCII's blanks and punctuation; `OrderItems` is found by its parts too.
 WORDS = r"""
-CREATE FUNCTION search_words(value text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION search_words(value text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
 SELECT regexp_replace(
     CASE WHEN value ~ '[a-z0-9][A-Z]' THEN value || ' ' || regexp_replace(value, '([a-z0-9])([A-Z])', '\1 \2', 'g')
          ELSE value END,
-    '[\x01-/:-@\[-`{-~]+', ' ', 'g')
-$$
+    '[\x01-/:-@\[-`{-~]+', ' ', 'g');
+END
 """
 # What people call a thing: the last part of its name.
 TITLE = r"""
-CREATE FUNCTION search_title(name text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION search_title(name text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
 SELECT CASE WHEN name LIKE '%/%' THEN regexp_replace(rtrim(name, '/'), '^.*/', '')
-            ELSE regexp_replace(name, '^.*\.', '') END
-$$
+            ELSE regexp_replace(name, '^.*\.', '') END;
+END
 """
 # Words by weight: A title, B what else names or marks it, C columns, D description. The words of the title, and what
 # lists are narrowed to, are words of their own with a sign that no other word has: an index knows words, not weights.
 # Bounds keep any input within what a tsvector takes.
 VECTOR = """
 CREATE FUNCTION search_vector(title text, names text, columns jsonb, description text, marks text[])
-RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
 SELECT setweight(to_tsvector('simple', search_words(left(title, 2000))), 'A')
     || setweight(to_tsvector('simple', search_words(left(names, 10000))), 'B')
     || setweight(to_tsvector('simple', search_words(left(
@@ -44,18 +50,20 @@ SELECT setweight(to_tsvector('simple', search_words(left(title, 2000))), 'A')
            SELECT left(mark, 500) FROM unnest(marks) AS m (mark) WHERE mark IS NOT NULL
             UNION SELECT 'title=' || word
                     FROM unnest(tsvector_to_array(to_tsvector('simple', search_words(left(title, 2000))))) AS t (word)
-                   WHERE length(word) <= 400))
-$$
+                   WHERE length(word) <= 400));
+END
 """
 JOINED = """
-CREATE FUNCTION search_joined(parts text[]) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-SELECT array_to_string(parts, ' ')
-$$
+CREATE FUNCTION search_joined(parts text[]) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+SELECT array_to_string(parts, ' ');
+END
 """
 MARKED = """
-CREATE FUNCTION search_marked(mark text, parts text[]) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-SELECT ARRAY(SELECT mark || lower(part) FROM unnest(parts) AS p (part))
-$$
+CREATE FUNCTION search_marked(mark text, parts text[]) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+SELECT ARRAY(SELECT mark || lower(part) FROM unnest(parts) AS p (part));
+END
 """
 VECTORS = {
     "dataset": "search_vector(search_title(name), search_joined(ARRAY[name, namespace, uri, owner, domain] || tags),"
@@ -68,15 +76,16 @@ VECTORS = {
 # All texts that are left when up to two characters of a word's beginning are left out, as hashes: two words that
 # differ by two typos have one in common (the symmetric delete method of SymSpell).
 VARIANTS = """
-CREATE FUNCTION search_variants(word text) RETURNS integer[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION search_variants(word text) RETURNS integer[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
 WITH beginning AS (SELECT left(word, 8) AS text),
      once AS (SELECT i, overlay(text placing '' from i for 1) AS text
                 FROM beginning, generate_series(1, length(text)) AS i)
 SELECT array_agg(DISTINCT hashtext(text)) FROM (
     SELECT text FROM beginning
      UNION SELECT text FROM once
-     UNION SELECT overlay(text placing '' from j for 1) FROM once, generate_series(i, length(text)) j) AS v
-$$
+     UNION SELECT overlay(text placing '' from j for 1) FROM once, generate_series(i, length(text)) j) AS v;
+END
 """
 NOTE_WORDS = """
 CREATE FUNCTION search_note_words() RETURNS trigger LANGUAGE plpgsql AS $$
