@@ -129,6 +129,8 @@ def test_interrupting_the_start_leaves_nothing_behind(stack: Any, repository: Pa
         env=stack.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # Where the tests run in a shell's background, interrupts are ignored, and so they would be by what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_until(lambda: stack.status()["postgres"]["state"] == "running")
     process.send_signal(signal.SIGINT)
