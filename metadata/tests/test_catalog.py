@@ -195,3 +195,12 @@ def test_inherited_tags_reach_through_another_name(api: TestClient, event: Make)
     api.post("/api/v1/lineage", json=event(outputs=[source]))
     dataset = api.get("/datasets?namespace=db&name=b").json()["items"][0]["id"]
     assert api.get(f"/datasets/{dataset}").json()["schema"][0]["inherited_tags"] == ["PII"]
+
+
+def test_a_job_is_shown_though_a_dataset_of_it_was_deleted(api: TestClient, event: Any) -> None:
+    api.post("/api/v1/lineage", json=event(inputs=["gone", "kept"], outputs=["made"]))
+    ids = {item["name"]: item["id"] for item in api.get("/datasets").json()["items"]}
+    api.delete(f"/datasets/{ids['gone']}")
+    [job] = api.get("/jobs").json()["items"]
+    shown = api.get(f"/jobs/{job['id']}").json()
+    assert [[item["name"] for item in shown[side]] for side in ("inputs", "outputs")] == [["kept"], ["made"]]

@@ -103,7 +103,9 @@ def describe_job(session: Session, job_id: UUID) -> JobDetail:
     sides: dict[str, dict[UUID, DatasetLink]] = {"input": {}, "output": {}}
     edges = jobs.current_edges(session, job_id)
     for dataset in datasets.get_many(session, {edge.dataset_id for edge in edges}):
-        shown = _find(session, dataset.id)
+        shown = datasets.get_dataset(session, dataset.id)
+        if shown is None or shown.deleted_at is not None:
+            continue
         for edge in edges:
             if edge.dataset_id == dataset.id:
                 sides[edge.direction][shown.id] = dataset_link(shown)
