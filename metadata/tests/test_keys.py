@@ -140,6 +140,32 @@ def test_a_bound_key_cannot_touch_what_others_have(api: TestClient, bound: dict[
     assert run["id"] == "mine"
 
 
+def test_a_bound_key_cannot_do_it_by_marquez_api_either(api: TestClient, bound: dict[str, str], event: Any):
+    theirs = "0194200e-9a00-7000-8000-000000000001"
+    alias = {"symlinks": {"identifiers": [{"namespace": "team-a", "name": "alias", "type": "TABLE"}]}}
+    told = of_team(
+        event, "team-b", run=theirs, kind="START", outputs=[{"namespace": "pg://b", "name": "t", "facets": alias}]
+    )
+    api.post("/api/v1/lineage", json=told)
+    mine = "/api/v1/namespaces/team-a"
+    dataset = {"type": "DB_TABLE", "physicalName": "x", "sourceName": "s"}
+    job = {"type": "BATCH", "inputs": [], "outputs": []}
+    assert api.put(f"{mine}/datasets/x", json=dataset, headers=bound).status_code == 200
+    assert api.put(f"{mine}/jobs/j2", json=job, headers=bound).status_code == 200
+    for method, path, body in (
+        ("PUT", f"{mine}/datasets/x", dataset | {"runId": theirs}),
+        ("PUT", f"{mine}/jobs/j2", job | {"runId": theirs}),
+        ("POST", f"{mine}/jobs/j2/runs", {"id": theirs}),
+        ("POST", f"/api/v1/jobs/runs/{theirs}/fail", None),
+        ("POST", f"{mine}/datasets/alias/tags/bad", None),
+        ("DELETE", f"{mine}/datasets/alias/tags/bad", None),
+        ("DELETE", f"{mine}/datasets/alias", None),
+    ):
+        answer = api.request(method, path, json=body, headers=bound)
+        assert answer.status_code == 403, (method, path, answer.text)
+    assert api.get(f"/runs/{theirs}").json()["job"]["namespace"] == "team-b"
+
+
 def test_in_a_batch_each_event_is_judged_for_itself(api: TestClient, bound: dict[str, str], event: Any):
     api.post("/api/v1/lineage", json=of_team(event, "team-b", run="theirs"))
     batch = [of_team(event, run="r1"), of_team(event, "team-b", run="r2"), of_team(event, run="r3")]

@@ -34,14 +34,14 @@ def put_dataset(
 ) -> Response:
     """Create or change a dataset."""
     by.require([namespace])
-    return encoded(writing.put_dataset(session, by.name, namespace, dataset, given))
+    return encoded(writing.put_dataset(session, by, namespace, dataset, given))
 
 
 @router.delete(_DATASET, response_model=Dataset)
 def delete_dataset(session: DbSession, by: ScopedWriter, namespace: NameInPath, dataset: NameInPath) -> Response:
     """Take a dataset out of the lists; an event that names it brings it back."""
     by.require([namespace])
-    return encoded(writing.delete_dataset(session, namespace, dataset))
+    return encoded(writing.delete_dataset(session, by, namespace, dataset))
 
 
 @router.get(_DATASET + "/versions", response_model=DatasetVersions)
@@ -64,7 +64,7 @@ def tag_dataset(
 ) -> Response:
     """Put a tag on a dataset."""
     by.require([namespace])
-    return encoded(writing.tag_dataset(session, namespace, dataset, tag, None))
+    return encoded(writing.tag_dataset(session, by, namespace, dataset, tag, None))
 
 
 @router.delete(_TAG, response_model=Dataset)
@@ -73,7 +73,7 @@ def untag_dataset(
 ) -> Response:
     """Take a tag off a dataset."""
     by.require([namespace])
-    return encoded(writing.untag_dataset(session, by.name, namespace, dataset, tag, None))
+    return encoded(writing.untag_dataset(session, by, namespace, dataset, tag, None))
 
 
 @router.post(_FIELD_TAG, response_model=Dataset)
@@ -87,7 +87,7 @@ def tag_field(
 ) -> Response:
     """Put a tag on a field of a dataset."""
     by.require([namespace])
-    return encoded(writing.tag_dataset(session, namespace, dataset, tag, field))
+    return encoded(writing.tag_dataset(session, by, namespace, dataset, tag, field))
 
 
 @router.delete(_FIELD_TAG, response_model=Dataset)
@@ -101,4 +101,4 @@ def untag_field(
 ) -> Response:
     """Take a tag off a field of a dataset."""
     by.require([namespace])
-    return encoded(writing.untag_dataset(session, by.name, namespace, dataset, tag, field))
+    return encoded(writing.untag_dataset(session, by, namespace, dataset, tag, field))

@@ -47,7 +47,7 @@ def mark_run(
 ) -> Response:
     """Start or end a run."""
     by.require([writing.job_of_run(session, id).namespace])
-    return encoded(writing.mark_run(session, by.name, id, _TYPES[transition], at))
+    return encoded(writing.mark_run(session, by, id, _TYPES[transition], at))
 
 
 @router.get(_JOBS, response_model=Jobs)
@@ -66,7 +66,7 @@ def get_job(session: DbSession, namespace: NameInPath, job: NameInPath) -> Respo
 def put_job(session: DbSession, by: ScopedWriter, namespace: NameInPath, job: NameInPath, given: JobIn) -> Response:
     """Create or change a job."""
     by.require([namespace, *(item.namespace for item in given.outputs)])
-    return encoded(writing.put_job(session, by.name, namespace, job, given))
+    return encoded(writing.put_job(session, by, namespace, job, given))
 
 
 @router.delete(_JOB, response_model=Job)
@@ -102,4 +102,4 @@ def list_runs(
 def create_run(session: DbSession, by: ScopedWriter, namespace: NameInPath, job: NameInPath, given: RunIn) -> Response:
     """Create a run of a job."""
     by.require([namespace])
-    return encoded(writing.create_run(session, by.name, namespace, job, given), 201)
+    return encoded(writing.create_run(session, by, namespace, job, given), 201)

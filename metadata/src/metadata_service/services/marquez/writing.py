@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from metadata_service.models import Dataset, Job, Run
-from metadata_service.openlineage import read_event
+from metadata_service.openlineage import RunEvent, read_event
 from metadata_service.problems import NotFoundError
 from metadata_service.repositories import datasets, marquez
 from metadata_service.repositories.events import PROJECTION_LOCK, Stored
@@ -22,7 +22,8 @@ from metadata_service.repositories.facets import load_facets
 from metadata_service.schemas.catalog import Column
 from metadata_service.schemas.catalog import DatasetIn as CatalogIn
 from metadata_service.schemas.marquez import DatasetIn, JobIn, RunIn
-from metadata_service.services import catalog
+from metadata_service.services import access, catalog
+from metadata_service.services.access import Principal
 from metadata_service.services.events import project_events
 from metadata_service.services.marquez import listing, registry
 from metadata_service.services.marquez.names import find_dataset, find_job
@@ -32,7 +33,7 @@ PRODUCER = "https://github.com/MarquezProject/marquez"
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json"
 
 
-def put_dataset(session: Session, key: str, namespace: str, name: str, given: DatasetIn) -> Shape:
+def put_dataset(session: Session, by: Principal, namespace: str, name: str, given: DatasetIn) -> Shape:
     """Create a dataset, or say anew what it is; as an output of a run, where one is named."""
     tags: list[dict[str, str]] = [{"key": tag, "value": "true"} for tag in given.tags]
     tags += [{"key": tag, "value": "true", "field": field.name} for field in given.fields for tag in field.tags]
@@ -49,13 +50,13 @@ def put_dataset(session: Session, key: str, namespace: str, name: str, given: Da
     run = session.get(Run, given.runId) if given.runId else None
     job = session.get(Job, run.job_id) if run and run.job_id else None
     if run is not None and job is not None:
-        _tell(session, key, _run_event(run.id, job, outputs=[dataset]))
+        _tell(session, by, _run_event(run.id, job, outputs=[dataset]))
     else:
-        _tell(session, key, {"dataset": dataset})
+        _tell(session, by, {"dataset": dataset})
     return listing.get_dataset(session, namespace, name)
 
 
-def put_job(session: Session, key: str, namespace: str, name: str, given: JobIn) -> Shape:
+def put_job(session: Session, by: Principal, namespace: str, name: str, given: JobIn) -> Shape:
     """Create a job, or say anew what it is, reads and writes; in a run, where one is named."""
     kind = "STREAMING" if given.type == "STREAM" else given.type
     facets: dict[str, Any] = {"jobType": _facet(processingType=kind, integration="MARQUEZ", jobType="JOB")}
@@ -68,13 +69,13 @@ def put_job(session: Session, key: str, namespace: str, name: str, given: JobIn)
         facets["sql"] = _facet(query=sql)
     job = {"namespace": namespace, "name": name, "facets": facets}
     sides = {side: [item.model_dump() for item in getattr(given, side)] for side in ("inputs", "outputs")}
-    _tell(session, key, {"job": job, **sides})
+    _tell(session, by, {"job": job, **sides})
     if given.runId:
-        _tell(session, key, {"eventType": "OTHER", "run": {"runId": given.runId}, "job": job, **sides})
+        _tell(session, by, {"eventType": "OTHER", "run": {"runId": given.runId}, "job": job, **sides})
     return listing.get_job(session, namespace, name)
 
 
-def create_run(session: Session, key: str, namespace: str, name: str, given: RunIn) -> Shape:
+def create_run(session: Session, by: Principal, namespace: str, name: str, given: RunIn) -> Shape:
     """Create a run of a job, or add to a known one."""
     job = find_job(session, namespace, name)
     facets: dict[str, Any] = {OWN_FACET: _facet(args=given.args)} if given.args else {}
@@ -82,7 +83,7 @@ def create_run(session: Session, key: str, namespace: str, name: str, given: Run
         ends = {"nominalEndTime": _zulu(given.nominalEndTime)} if given.nominalEndTime else {}
         facets["nominalTime"] = _facet(nominalStartTime=_zulu(given.nominalStartTime), **ends)
     run_id = given.id or str(uuid4())
-    _tell(session, key, _run_event(run_id, job, facets=facets))
+    _tell(session, by, _run_event(run_id, job, facets=facets))
     return listing.get_run(session, run_id)
 
 
@@ -99,16 +100,16 @@ def job_of_run(session: Session, run_id: str) -> Job:
     return job
 
 
-def mark_run(session: Session, key: str, run_id: str, event_type: str, at: datetime | None) -> Shape:
+def mark_run(session: Session, by: Principal, run_id: str, event_type: str, at: datetime | None) -> Shape:
     """Start or end a run, as the event of that type does."""
     job = job_of_run(session, run_id)
-    _tell(session, key, _run_event(run_id, job, event_type), at)
+    _tell(session, by, _run_event(run_id, job, event_type), at)
     return listing.get_run(session, run_id)
 
 
-def tag_dataset(session: Session, namespace: str, name: str, tag: str, field: str | None) -> Shape:
+def tag_dataset(session: Session, by: Principal, namespace: str, name: str, tag: str, field: str | None) -> Shape:
     """Put a tag on a dataset, or on one of its fields."""
-    dataset = find_dataset(session, namespace, name)
+    dataset = _find_own(session, by, namespace, name)
     marquez.note_tag(session, tag, datetime.now(UTC))
     if field is None:
         _declare(session, dataset, tags=list(dict.fromkeys([*(dataset.declared.get("tags") or []), tag])))
@@ -119,14 +120,14 @@ def tag_dataset(session: Session, namespace: str, name: str, tag: str, field: st
     return listing.get_dataset(session, namespace, name)
 
 
-def untag_dataset(session: Session, key: str, namespace: str, name: str, tag: str, field: str | None) -> Shape:
+def untag_dataset(session: Session, by: Principal, namespace: str, name: str, tag: str, field: str | None) -> Shape:
     """Take a tag off a dataset, or off one of its fields, whether somebody put it there or an event told of it."""
-    dataset = find_dataset(session, namespace, name)
+    dataset = _find_own(session, by, namespace, name)
     told = load_facets(session, "dataset", [str(dataset.id)], ["tags"]).get(str(dataset.id), {}).get("tags", {})
     kept = [item for item in told.get("tags") or () if (item.get("key"), item.get("field")) != (tag, field)]
     if len(kept) != len(told.get("tags") or ()):
         facets = {"tags": told | {"tags": kept}}
-        _tell(session, key, {"dataset": {"namespace": dataset.namespace, "name": dataset.name, "facets": facets}})
+        _tell(session, by, {"dataset": {"namespace": dataset.namespace, "name": dataset.name, "facets": facets}})
         session.expire_all()
     if field is None:
         _declare(session, dataset, tags=[own for own in dataset.declared.get("tags") or [] if own != tag])
@@ -135,6 +136,13 @@ def untag_dataset(session: Session, key: str, namespace: str, name: str, tag: st
         columns[field]["tags"] = [own for own in columns[field].get("tags") or [] if own != tag]
         _declare(session, dataset, schema=list(columns.values()))
     return listing.get_dataset(session, namespace, name)
+
+
+def _find_own(session: Session, by: Principal, namespace: str, name: str) -> Dataset:
+    """Return the dataset that a name stands for, which may lie in another namespace than the name."""
+    dataset = find_dataset(session, namespace, name)
+    by.require([dataset.namespace])
+    return dataset
 
 
 def _declared_columns(dataset: Dataset, field: str) -> dict[str, dict[str, Any]]:
@@ -151,10 +159,10 @@ def _declare(session: Session, dataset: Dataset, **declared: Any) -> None:
     catalog.register_dataset(session, CatalogIn(namespace=dataset.namespace, name=dataset.name, **declared))
 
 
-def delete_dataset(session: Session, namespace: str, name: str) -> Shape:
+def delete_dataset(session: Session, by: Principal, namespace: str, name: str) -> Shape:
     """Take a dataset out of the lists; return it as it was."""
     shown = listing.get_dataset(session, namespace, name)
-    datasets.mark_deleted(session, find_dataset(session, namespace, name), datetime.now(UTC))
+    datasets.mark_deleted(session, _find_own(session, by, namespace, name), datetime.now(UTC))
     return shown | {"deleted": True}
 
 
@@ -195,10 +203,12 @@ def _zulu(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _tell(session: Session, key: str, event: Shape, at: datetime | None = None) -> None:
-    """Store an event and project it now. Others that project wait meanwhile, and are waited for."""
+def _tell(session: Session, by: Principal, event: Shape, at: datetime | None = None) -> None:
+    """Store an event, if this key may send it, and project it now. Others that project wait, and are waited for."""
     event = {"eventTime": _zulu(at or datetime.now(UTC)), "producer": PRODUCER, "schemaURL": SCHEMA, **event}
-    read = read_event(msgspec.json.encode(event), key)
+    read = access.authorize_event(by, read_event(msgspec.json.encode(event), by.name))
+    if isinstance(read.event, RunEvent):
+        access.authorize_runs(session, by, [read.event.run.run_id])
     session.flush()
     session.execute(select(func.pg_advisory_xact_lock(PROJECTION_LOCK)))
     stored = marquez.append_event(session, read)
