@@ -160,6 +160,7 @@ def test_a_bound_key_cannot_do_it_by_marquez_api_either(api: TestClient, bound: 
         ("POST", f"{mine}/datasets/alias/tags/bad", None),
         ("DELETE", f"{mine}/datasets/alias/tags/bad", None),
         ("DELETE", f"{mine}/datasets/alias", None),
+        ("POST", "/datasets", {"namespace": "team-a", "name": "alias", "description": "mine"}),
     ):
         answer = api.request(method, path, json=body, headers=bound)
         assert answer.status_code == 403, (method, path, answer.text)

@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from metadata_service.naming import split_uri
 from metadata_service.openlineage import DatasetEvent, EventDataset, ReadEvent, given, read_event
 from metadata_service.problems import NotFoundError, ProblemError
-from metadata_service.repositories import access, datasets
+from metadata_service.repositories import access, datasets, jobs
+from metadata_service.repositories.datasets import DatasetName
 
 Role = Literal["reader", "writer", "admin"]
 BOOTSTRAP = "API_KEY"  # the name of the key that the settings hold
@@ -157,6 +158,18 @@ def authorize_dataset(session: Session, principal: Principal, dataset_id: UUID, 
     if dataset is None:
         raise NotFoundError("dataset", dataset_id)
     principal.require([dataset.namespace, *_of_uri(uri)])
+
+
+def authorize_name(session: Session, principal: Principal, name: DatasetName) -> None:
+    """Refuse a dataset's name that lies in other namespaces, or stands for a dataset that does.
+
+    Raises:
+        ProblemError: 403.
+    """
+    principal.require([name[0]])
+    if principal.namespaces is not None:
+        for dataset_id in jobs.ids_by_name(session, [name]).values():
+            authorize_dataset(session, principal, dataset_id)
 
 
 def authorize_uri(principal: Principal, uri: str | None) -> None:
