@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +13,13 @@ from dataplatform_cli.command import Json, reported, settings_of_repository
 from dataplatform_cli.errors import PlatformError
 
 app = typer.Typer(help="Measure what the platform costs, beside its limit and its peers.", no_args_is_help=True)
+
+
+def _tell(figures: dict[str, Any], print_report: Callable[[dict[str, Any]], None], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+    else:
+        print_report(figures)
 
 
 @app.command()
@@ -31,10 +39,7 @@ def ingest(
     if unknown := set(chosen) - set(SCENARIOS):
         raise PlatformError(f"there is no scenario {', '.join(sorted(unknown))}", f"known: {', '.join(SCENARIOS)}")
     figures = bench_ingest(settings_of_repository(), rows, files, chosen, tuple(ways.split(",")), repeat)
-    if as_json:
-        sys.stdout.write(json.dumps(figures) + "\n")
-    else:
-        print_report(figures)
+    _tell(figures, print_report, as_json)
 
 
 @app.command()
@@ -48,10 +53,7 @@ def search(
     from dataplatform_cli.bench.search import bench_search, print_report
 
     figures = bench_search(settings_of_repository(), datasets, searches)
-    if as_json:
-        sys.stdout.write(json.dumps(figures) + "\n")
-    else:
-        print_report(figures)
+    _tell(figures, print_report, as_json)
 
 
 @app.command()
@@ -66,10 +68,7 @@ def lineage(
     from dataplatform_cli.bench.lineage import bench_lineage, print_report
 
     figures = bench_lineage(settings_of_repository(), datasets, edges, queries)
-    if as_json:
-        sys.stdout.write(json.dumps(figures) + "\n")
-    else:
-        print_report(figures)
+    _tell(figures, print_report, as_json)
 
 
 @app.command()
@@ -87,10 +86,7 @@ def events(
     from dataplatform_cli.bench.events import bench_events, print_report
 
     figures = bench_events(settings_of_repository(), events, clients, repeat, stored)
-    if as_json:
-        sys.stdout.write(json.dumps(figures) + "\n")
-    else:
-        print_report(figures)
+    _tell(figures, print_report, as_json)
 
 
 @app.command()
@@ -109,7 +105,4 @@ def peers(
     except NoPeerError as error:
         sys.stderr.write(f"skipped: {error}\n")
         return
-    if as_json:
-        sys.stdout.write(json.dumps(figures) + "\n")
-    else:
-        print_report(figures)
+    _tell(figures, print_report, as_json)
