@@ -39,9 +39,15 @@ class _CheckingOperator(BaseOperator):
 
     ui_color = "#ead1dc"
 
-    def __init__(self, *, postgres_conn_id: str = WAREHOUSE_TRANSFORMER, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        postgres_conn_id: str = WAREHOUSE_TRANSFORMER,
+        schemas: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.postgres_conn_id = postgres_conn_id
+        self.postgres_conn_id, self.schemas = postgres_conn_id, dict(schemas or {})
         self.results: list[CheckResult] = []
         self.namespace, self.database = "", ""
 
@@ -129,7 +135,8 @@ class _CheckingOperator(BaseOperator):
 class DataQualityCheckOperator(_CheckingOperator):
     """Carry out SQL checks: those of contracts, those of a folder of SQL files, and any given here.
 
-    A failed check of severity `warn` is noted; `error` and `critical` fail the task, without a retry.
+    A failed check of severity `warn` is noted; `error` and `critical` fail the task, without a retry. In the gate
+    before a publication both therefore hold it back: the last good version keeps serving.
 
     Example:
         DataQualityCheckOperator(
@@ -147,6 +154,9 @@ class DataQualityCheckOperator(_CheckingOperator):
         contracts: Folder of data contracts whose quality rules are checked on the schema staging, and whose tables
             are compared with the file ledger.
         folder: Folder of SQL checks.
+        datasets: Names of the contracts whose checks are carried out; all of them where None.
+        schemas: Schemas to read in the place of those that checks are written for: {"curated": "candidate"} in the
+            gate. Results name the dataset as it is written.
         postgres_conn_id: Postgres connection of a role that reads the tables and writes audit.check_results.
 
     Returns:
@@ -154,10 +164,11 @@ class DataQualityCheckOperator(_CheckingOperator):
 
     Raises:
         AirflowFailException: a check of severity error or critical failed or could not be carried out (the message
-            names each), a declaration can't be used, or there is nothing to check.
+            names each), a declaration can't be used, two checks of a dataset have the same name, or there is nothing
+            to check.
     """
 
-    template_fields: Sequence[str] = ("checks", "contracts", "folder", "postgres_conn_id")
+    template_fields: Sequence[str] = ("checks", "contracts", "folder", "datasets", "postgres_conn_id")
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: Mapping[str, str] = {"checks": "json"}
 
@@ -167,18 +178,27 @@ class DataQualityCheckOperator(_CheckingOperator):
         checks: Sequence[Check | Mapping[str, Any]] = (),
         contracts: str | None = None,
         folder: str | None = None,
+        datasets: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.checks, self.contracts, self.folder = list(checks), contracts, folder
+        self.datasets = datasets
 
     def run_checks(self, dsn: str) -> list[CheckResult]:
         """Carry out the checks; those of a dataset that no file has come for yet are skipped."""
-        from data_quality.checks import CheckFileError, check_from_ledger, checks_from_contract, checks_from_sql_files
+        from data_quality.checks import (
+            CheckFileError,
+            DuplicateCheckError,
+            check_from_ledger,
+            checks_from_contract,
+            checks_from_sql_files,
+        )
         from data_quality.contract import load_contracts
         from data_quality.runners.sql import run_checks, skip
 
-        contracts = load_contracts(Path(self.contracts)).contracts if self.contracts else []
+        known = load_contracts(Path(self.contracts)).contracts if self.contracts else []
+        contracts = known if self.datasets is None else _chosen(known, self.datasets)
         checks = [_check(item) for item in self.checks]
         skipped: list[CheckResult] = []
         for contract in contracts:
@@ -194,8 +214,11 @@ class DataQualityCheckOperator(_CheckingOperator):
                 raise AirflowFailException(f"checks that can't be used:\n{error}") from error
         if not checks and not skipped:
             raise AirflowFailException(f"{self.task_id}: there is nothing to check")
-        pii = {column.column for contract in contracts for column in contract.columns if column.is_pii}
-        return [*run_checks(checks, dsn, pii), *skipped]
+        pii = {column.column for contract in known for column in contract.columns if column.is_pii}
+        try:
+            return [*run_checks(checks, dsn, pii, schemas=self.schemas), *skipped]
+        except DuplicateCheckError as error:
+            raise AirflowFailException(f"{self.task_id}: {error}") from error
 
 
 class GreatExpectationsOperator(_CheckingOperator):
@@ -206,13 +229,16 @@ class GreatExpectationsOperator(_CheckingOperator):
 
     Args:
         folder: Folder of the suites.
+        schemas: Schemas to read in the place of those that suites are written for: {"curated": "candidate"} in the
+            gate. Results name the dataset as it is written.
         postgres_conn_id: Postgres connection of a role that reads the tables and writes audit.check_results.
 
     Returns:
         How many expectations ended with each status.
 
     Raises:
-        AirflowFailException: an expectation of severity error or critical failed; the message names each.
+        AirflowFailException: an expectation of severity error or critical failed (in the gate: which holds the
+            publication back); the message names each.
     """
 
     template_fields: Sequence[str] = ("folder", "postgres_conn_id")
@@ -231,7 +257,16 @@ class GreatExpectationsOperator(_CheckingOperator):
             raise AirflowFailException(f"a suite that can't be used: {error}") from error
         if not suites:
             raise AirflowFailException(f"{self.task_id}: there is nothing to check in {self.folder}")
-        return [result for suite in suites for result in run_suite(suite, dsn)]
+        return [result for suite in suites for result in run_suite(suite, dsn, schemas=self.schemas)]
+
+
+def _chosen(contracts: Sequence[Contract], names: Sequence[str]) -> list[Contract]:
+    """Return the contracts of the given names; one that is not there would go unchecked without a word."""
+    if missing := set(names) - {contract.name for contract in contracts}:
+        raise AirflowFailException(
+            f"there is no usable contract for {', '.join(sorted(missing))}: see `dp contract lint`"
+        )
+    return [contract for contract in contracts if contract.name in names]
 
 
 def _check(item: Check | Mapping[str, Any]) -> Check:

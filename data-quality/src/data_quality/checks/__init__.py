@@ -5,12 +5,13 @@ from __future__ import annotations
 from data_quality.checks.declared import CheckFileError, checks_from_sql_files
 from data_quality.checks.from_contract import checks_from_contract
 from data_quality.checks.from_ledger import check_from_ledger
-from data_quality.checks.model import Check, CheckResult, Severity, Status, Threshold
+from data_quality.checks.model import Check, CheckResult, DuplicateCheckError, Severity, Status, Threshold
 
 __all__ = [
     "Check",
     "CheckFileError",
     "CheckResult",
+    "DuplicateCheckError",
     "Severity",
     "Status",
     "Threshold",

@@ -12,8 +12,15 @@ from enum import StrEnum
 from typing import Any
 
 
+class DuplicateCheckError(ValueError):
+    """Two checks of a dataset have the same name."""
+
+
 class Severity(StrEnum):
-    """What a failed check means: warn is noted, error fails the checking task, critical stops what comes after."""
+    """What a failed check means: warn is noted, error and critical fail the checking task.
+
+    In the gate before a publication, error and critical both hold it back: the last good version keeps serving.
+    """
 
     WARN = "warn"
     ERROR = "error"

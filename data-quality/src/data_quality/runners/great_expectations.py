@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ import psycopg
 import yaml
 
 from data_quality.checks.model import CheckResult, Severity, Status
+from data_quality.checks.schemas import sql_in_schemas
 
 ENGINE = "great_expectations"
+NO_SCHEMAS: Mapping[str, str] = {}
 
 
 class SuiteError(Exception):
@@ -60,7 +63,7 @@ def load_suites(folder: Path) -> list[Suite]:
     return [_read(path) for path in sorted(folder.glob("*.yaml"))]
 
 
-def run_suite(suite: Suite, dsn: str) -> list[CheckResult]:
+def run_suite(suite: Suite, dsn: str, *, schemas: Mapping[str, str] = NO_SCHEMAS) -> list[CheckResult]:
     """Carry out a suite on its table, and return the results in the suite's order.
 
     An expectation that can't be carried out (no such table or column, an unknown type) ends as `error`.
@@ -68,6 +71,8 @@ def run_suite(suite: Suite, dsn: str) -> list[CheckResult]:
     Args:
         suite: The suite.
         dsn: libpq URL of a role that may read the table.
+        schemas: Schemas to read in the place of those that the suite is written for, as {"curated": "candidate"}:
+            results name the dataset as it is written.
 
     Raises:
         psycopg.OperationalError: the warehouse is away.
@@ -83,12 +88,13 @@ def run_suite(suite: Suite, dsn: str) -> list[CheckResult]:
     built = []
     for item in suite.expectations:
         try:
-            built.append(get_expectation_impl(item.type)(**item.kwargs, meta={"name": item.name}))
+            kwargs = _in_schemas(item.kwargs, schemas)
+            built.append(get_expectation_impl(item.type)(**kwargs, meta={"name": item.name}))
         except (GreatExpectationsError, ValueError, TypeError) as error:
             results[item.name] = _result(suite, item, Status.ERROR, message=str(error))
     by_name = {item.name: item for item in suite.expectations}
     try:
-        found = _validate(suite, built, dsn) if built else []
+        found = _validate(suite, built, dsn, schemas.get(suite.schema, suite.schema)) if built else []
     except Exception as error:  # GX has no common class for what it raises on a missing table
         message = str(error).strip()
         results |= {name: _result(suite, by_name[name], Status.ERROR, message=message)
@@ -101,7 +107,16 @@ def run_suite(suite: Suite, dsn: str) -> list[CheckResult]:
     return [replace(results[item.name], duration_seconds=seconds) for item in suite.expectations]
 
 
-def _validate(suite: Suite, expectations: list[Any], dsn: str) -> list[Any]:
+def _in_schemas(kwargs: dict[str, Any], schemas: Mapping[str, str]) -> dict[str, Any]:
+    """Return an expectation's arguments with the schemas replaced in its queries, such as `unexpected_rows_query`."""
+    if not schemas:
+        return kwargs
+    return {
+        name: sql_in_schemas(value, schemas) if name.endswith("_query") else value for name, value in kwargs.items()
+    }
+
+
+def _validate(suite: Suite, expectations: list[Any], dsn: str, schema: str) -> list[Any]:
     import great_expectations as gx
 
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
@@ -110,7 +125,7 @@ def _validate(suite: Suite, expectations: list[Any], dsn: str) -> list[Any]:
     source = context.data_sources.add_postgres(
         "warehouse", connection_string=dsn.replace("postgresql://", "postgresql+psycopg2://")
     )
-    asset = source.add_table_asset(suite.table, table_name=suite.table, schema_name=suite.schema)
+    asset = source.add_table_asset(suite.table, table_name=suite.table, schema_name=schema)
     batch = asset.add_batch_definition_whole_table("all")
     made = context.suites.add(gx.ExpectationSuite(name=suite.name, expectations=expectations))
     validation = gx.ValidationDefinition(name=suite.name, data=batch, suite=made)

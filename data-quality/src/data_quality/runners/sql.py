@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
-from data_quality.checks.model import Check, CheckResult, Status
+from data_quality.checks.model import Check, CheckResult, DuplicateCheckError, Status
+from data_quality.checks.schemas import UnreadableSqlError, in_schemas
 
 ENGINE = "sql"
 SAMPLE_ROWS = 5
@@ -23,7 +26,12 @@ RESCUED = "_rescued"
 Connection = psycopg.Connection[dict[str, Any]]
 
 
-def run_checks(checks: Iterable[Check], dsn: str, pii: Collection[str] = ()) -> list[CheckResult]:
+NO_SCHEMAS: Mapping[str, str] = {}
+
+
+def run_checks(
+    checks: Iterable[Check], dsn: str, pii: Collection[str] = (), *, schemas: Mapping[str, str] = NO_SCHEMAS
+) -> list[CheckResult]:
     """Carry out checks in one session, each in a read-only transaction of its own.
 
     A check that can't be carried out (no such table, broken SQL, a statement that writes) ends as `error` and hurts
@@ -33,13 +41,23 @@ def run_checks(checks: Iterable[Check], dsn: str, pii: Collection[str] = ()) -> 
         checks: The checks.
         dsn: libpq URL of a role that may read the tables.
         pii: Names of columns whose values are masked in samples.
+        schemas: Schemas to read in the place of those that the checks are written for, as {"curated": "candidate"}:
+            results name the dataset as it is written, their `sql` is what was run.
 
     Raises:
+        DuplicateCheckError: two checks of a dataset have the same name.
         psycopg.OperationalError: the warehouse is away, which is no fault of a check.
     """
     masked = {RESCUED, *(name.lower() for name in pii)}
+    written = list(checks)
+    refuse_duplicates(written)
     results: dict[int, CheckResult] = {}
-    numbered = list(enumerate(checks))
+    numbered = []
+    for index, check in enumerate(written):
+        try:
+            numbered.append((index, in_schemas(check, schemas)))
+        except UnreadableSqlError as error:
+            results[index] = _error(check, str(error), 0.0)
     with psycopg.connect(dsn, autocommit=True, row_factory=dict_row, options="-c timezone=UTC") as connection:
         metrics = [item for item in numbered if item[1].expression]
         for _, group in groupby(sorted(metrics, key=lambda item: item[1].dataset), key=lambda item: item[1].dataset):
@@ -47,7 +65,17 @@ def run_checks(checks: Iterable[Check], dsn: str, pii: Collection[str] = ()) -> 
         for index, check in numbered:
             if check.query:
                 results[index] = _measure(connection, check, masked)
-    return [results[index] for index, _ in numbered]
+    return [replace(results[index], dataset=check.dataset) for index, check in enumerate(written)]
+
+
+def refuse_duplicates(checks: Iterable[Check]) -> None:
+    """Raise `DuplicateCheckError` where two checks of a dataset have the same name: one result would hide the other."""
+    counted = Counter((check.dataset, check.name) for check in checks)
+    twice = [f"{dataset} {name}" for (dataset, name), number in counted.items() if number > 1]
+    if twice:
+        raise DuplicateCheckError(
+            f"give each check of a dataset a name of its own; more than one is {', '.join(twice)}"
+        )
 
 
 def _ask(connection: Connection, statement: str) -> list[dict[str, Any]]:
