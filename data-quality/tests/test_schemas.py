@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from data_quality.checks import Check, DuplicateCheckError, Severity, Status, Threshold
+from data_quality.checks import Check, DuplicateCheckError, Metric, Query, Severity, Status, Threshold
 from data_quality.checks.schemas import UnreadableSqlError, sql_in_schemas
 from data_quality.runners.great_expectations import load_suites, run_suite
 from data_quality.runners.sql import run_checks
@@ -48,16 +48,16 @@ def dsn(empty_database: str) -> str:
     return empty_database
 
 
-def check(name: str, **more: str) -> Check:
-    return Check(name, "curated", "t", Threshold("mustBe", 0), Severity.WARN, **more)  # type: ignore[arg-type]
+def check(name: str, rule: Metric | Query) -> Check:
+    return Check(name, "curated", "t", Threshold("mustBe", 0), rule, Severity.WARN)
 
 
 @pytest.mark.integration
 def test_candidates_are_checked_under_the_published_name(dsn: str) -> None:
     checks = [
-        check("metric", expression="count(*) FILTER (WHERE n < 0)", failing="SELECT * FROM curated.t WHERE n < 0"),
-        check("query", query="SELECT count(*) FROM curated.t WHERE n < 0"),
-        check("unreadable", query="SELECT 'curated.t"),
+        check("metric", Metric("count(*) FILTER (WHERE n < 0)", "SELECT * FROM curated.t WHERE n < 0")),
+        check("query", Query("SELECT count(*) FROM curated.t WHERE n < 0")),
+        check("unreadable", Query("SELECT 'curated.t")),
     ]
     metric, query, unreadable = run_checks(checks, dsn, schemas=GATE)
     assert [(one.dataset, one.status, one.measured) for one in (metric, query)] == [("curated.t", Status.FAILED, 1)] * 2
@@ -83,4 +83,4 @@ def test_suites_read_candidates_too(dsn: str, tmp_path: Path) -> None:
 
 def test_a_name_that_is_given_twice_is_refused() -> None:
     with pytest.raises(DuplicateCheckError, match=r"more than one is curated\.t one"):
-        run_checks([check("one", query="SELECT 1"), check("one", query="SELECT 2")], "postgresql://nowhere")
+        run_checks([check("one", Query("SELECT 1")), check("one", Query("SELECT 2"))], "postgresql://nowhere")

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import yaml
 
-from data_quality.checks import Check, CheckFileError, Severity, Status, Threshold, checks_from_contract
+from data_quality.checks import Check, CheckFileError, Metric, Query, Severity, Status, Threshold, checks_from_contract
 from data_quality.checks import checks_from_sql_files as read
 from data_quality.contract import Contract, load_contract
 from data_quality.runners.sql import MASK, run_checks
@@ -93,6 +93,9 @@ def test_every_metric_is_measured_exactly(contract: Contract, dsn: str) -> None:
     results = {result.check: result for result in run_checks(checks_from_contract(contract), dsn)}
     measured = {name: (result.status.value, result.measured) for name, result in results.items()}
     freshness = measured.pop("items_freshness")
+    guaranteed = {name: measured.pop(name) for name in ("items_columns", "item_no_present")}
+    assert guaranteed == {"items_columns": ("failed", 1), "item_no_present": ("passed", 0)}
+    assert results["items_columns"].sample == [{"column": "item_no", "expected": "bigint", "found": "integer"}]
     assert measured == {
         "rows": ("passed", 5),
         "pairs": ("passed", 0),  # (4, NULL) and (4, it's): a pair with a gap is no value
@@ -115,8 +118,8 @@ def test_every_metric_is_measured_exactly(contract: Contract, dsn: str) -> None:
     assert results["items_freshness"].severity is Severity.WARN
     assert results["unique"].sample == [{"item_no": 4, "count": 2}]
     assert results["unique"].sql == (
-        'SELECT count(*) FILTER (WHERE "item_no" IS NOT NULL) - count(DISTINCT "item_no") '
-        'FILTER (WHERE "item_no" IS NOT NULL) FROM "staging"."items"'
+        'SELECT (SELECT coalesce(sum(rows - 1), 0)::bigint FROM (SELECT count(*) AS rows FROM "staging"."items" '
+        'WHERE "item_no" IS NOT NULL GROUP BY "item_no" HAVING count(*) > 1) AS repeated)'
     )
 
 
@@ -159,15 +162,18 @@ def test_all_metrics_of_a_table_take_one_scan(contract: Contract, dsn: str, admi
             row = connection.execute("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'items'").fetchone()
             return int(row[0]) if row else -1
 
-    metrics = [check for check in checks_from_contract(contract) if check.expression]
-    passing = [check for check in metrics if check.name in ("rows", "kind_percent", "kind_valid", "items_freshness")]
+    passing = [
+        check
+        for check in checks_from_contract(contract)
+        if check.name in ("rows", "kind_percent", "kind_valid", "items_freshness")
+    ]
     before = scans()
     assert {result.status for result in run_checks(passing, dsn)} == {Status.PASSED}
     assert scans() == before + 1
 
 
 def check(name: str = "c", query: str = "SELECT 1", threshold: Threshold | None = None, **more: Any) -> Check:
-    return Check(name, "staging", "items", threshold or Threshold("mustBe", 1), query=query, **more)
+    return Check(name, "staging", "items", threshold or Threshold("mustBe", 1), Query(query), **more)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +204,7 @@ def test_a_check_that_cannot_be_carried_out_hurts_no_other(dsn: str, query: str,
 
 def test_a_broken_metric_hurts_no_other_of_its_table(dsn: str) -> None:
     def metric(name: str, expression: str) -> Check:
-        return Check(name, "staging", "items", Threshold("mustBe", 5), Severity.CRITICAL, expression=expression)
+        return Check(name, "staging", "items", Threshold("mustBe", 5), Metric(expression), Severity.CRITICAL)
 
     results = run_checks([metric("good", "count(*)"), metric("broken", "count(no_column)")], dsn)
     assert [result.status for result in results] == [Status.PASSED, Status.ERROR]
@@ -207,7 +213,7 @@ def test_a_broken_metric_hurts_no_other_of_its_table(dsn: str) -> None:
 
 def test_what_takes_too_long_is_an_error(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data_quality.runners.sql.STATEMENT_TIMEOUT", "200ms")
-    slow = Check("slow", "staging", "items", Threshold("mustBe", 5), expression="count(pg_sleep(1))")
+    slow = Check("slow", "staging", "items", Threshold("mustBe", 5), Metric("count(pg_sleep(1))"))
     results = run_checks([slow, check("slow_query", "SELECT pg_sleep(1)"), check("good")], dsn)
     assert [result.status for result in results] == [Status.ERROR, Status.ERROR, Status.PASSED]
     assert all("took longer than" in (result.message or "") for result in results[:2])

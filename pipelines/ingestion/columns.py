@@ -14,6 +14,7 @@ from typing import Any
 from sqlglot import exp
 
 from data_quality.contract import Column
+from data_quality.contract.types import postgres_type as postgres_type
 from pipelines.ingestion.expressions import Expression, expression
 
 INTEGER = r"[+-]?[0-9]+(\.0*)?"
@@ -41,23 +42,6 @@ def literal(value: object) -> str:
 def quoted(name: str) -> str:
     """Return a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def postgres_type(column: Column) -> str:
-    """Return the column's type in the warehouse."""
-    if column.physical_type:
-        return column.physical_type
-    return {
-        "string": "text",
-        "integer": "bigint",
-        "number": "numeric(38,9)",
-        "boolean": "boolean",
-        "date": "date",
-        "timestamp": "timestamptz" if column.timezone else "timestamp",
-        "time": "time",
-        "object": "jsonb",
-        "array": "jsonb",
-    }[column.logical_type]
 
 
 def duckdb_type(column: Column) -> str:

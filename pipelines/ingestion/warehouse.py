@@ -9,20 +9,10 @@ import psycopg
 from psycopg import sql
 
 from data_quality.contract import Contract
-from pipelines.ingestion.columns import postgres_type
+from data_quality.contract.types import postgres_type, printed_type
 
 SCHEMA = "staging"
 HISTORY = {"_valid_from": "timestamptz", "_valid_to": "timestamptz", "_is_current": "boolean"}  # of write mode scd2
-
-_CANONICAL = {
-    "varchar": "character varying",
-    "char": "character",
-    "int": "integer",
-    "decimal": "numeric",
-    "time": "time without time zone",
-    "timestamp": "timestamp without time zone",
-    "timestamptz": "timestamp with time zone",
-}
 
 Connection = psycopg.Connection[Any]
 
@@ -53,7 +43,7 @@ def ensure_table(connection: Connection, contract: Contract) -> None:
             statement = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
             kind = _type(postgres_type(column))
             connection.execute(statement.format(table_name(contract), sql.Identifier(column.column), kind))
-        elif existing[column.column] != _canonical(postgres_type(column)):
+        elif existing[column.column] != printed_type(postgres_type(column)):
             raise TableMismatch(
                 f"{SCHEMA}.{contract.table}.{column.column} is {existing[column.column]}, "
                 f"its contract says {postgres_type(column)}: migrate the table or change the contract"
@@ -86,17 +76,6 @@ def add_columns(connection: Connection, contract: Contract, names: Iterable[str]
 
 def _type(name: str) -> sql.SQL:
     return sql.SQL(name)  # the contract admits a closed list of types only
-
-
-def _canonical(name: str) -> str:
-    """Return a type's name as Postgres prints it."""
-    base, bracket, rest = name.partition("(")
-    base = _CANONICAL.get(base, base)
-    if base == "numeric" and "," not in rest and bracket:
-        rest = rest.replace(")", ",0)")
-    if base == "character" and not bracket:
-        return "character(1)"
-    return base + bracket + rest.replace(" ", "")
 
 
 def _create_table(connection: Connection, contract: Contract) -> None:

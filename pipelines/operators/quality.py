@@ -34,6 +34,10 @@ THRESHOLDS = {
 CHECK_KEYS = ("name", "dataset", "query", *THRESHOLDS, "severity", "column", "dimension", "description", "failing")
 
 
+FAILED_CHECKS = "failed_checks"
+"""XCom under which a task leaves the checks that hold a publication back, as pairs of name and account."""
+
+
 class _CheckingOperator(BaseOperator):
     """What both engines share: results go to audit.check_results and the metadata service, then they are judged."""
 
@@ -67,6 +71,8 @@ class _CheckingOperator(BaseOperator):
             for result in self.results:
                 (self.log.info if result.status in ("passed", "skipped") else self.log.warning)("%s", result)
             self._record(context, dsn)
+        blocking = [result for result in self.results if result.holds_back]
+        context["ti"].xcom_push(FAILED_CHECKS, [(result.check, str(result)) for result in blocking])
         self._judge()
         return dict(Counter(result.status.value for result in self.results))
 
@@ -199,14 +205,17 @@ class DataQualityCheckOperator(_CheckingOperator):
 
         known = load_contracts(Path(self.contracts)).contracts if self.contracts else []
         contracts = known if self.datasets is None else _chosen(known, self.datasets)
+        by_name = {contract.name: contract for contract in known}
         checks = [_check(item) for item in self.checks]
         skipped: list[CheckResult] = []
+        loaded = {contract.table for contract in known if _has_data(contract, dsn)}
         for contract in contracts:
-            asked = [*checks_from_contract(contract), check_from_ledger(contract)]
-            if _has_data(contract, dsn):
-                checks.extend(asked)
-            else:
-                skipped.extend(skip(check, "no file of the dataset has been loaded yet") for check in asked)
+            for check in [*checks_from_contract(contract, others=by_name), check_from_ledger(contract)]:
+                missing = {contract.table, *_referred(check, by_name)} - loaded
+                if missing:
+                    skipped.append(skip(check, f"no file of {', '.join(sorted(missing))} has been loaded yet"))
+                else:
+                    checks.append(check)
         if self.folder:
             try:
                 checks.extend(checks_from_sql_files(Path(self.folder)))
@@ -269,8 +278,16 @@ def _chosen(contracts: Sequence[Contract], names: Sequence[str]) -> list[Contrac
     return [contract for contract in contracts if contract.name in names]
 
 
+def _referred(check: Check, contracts: Mapping[str, Contract]) -> set[str]:
+    """Return the tables of other datasets that a check looks values up in."""
+    from data_quality.checks.rules import ForeignKey
+
+    known = {contract.table for contract in contracts.values()}
+    return {check.rule.to_table} & known if isinstance(check.rule, ForeignKey) else set()
+
+
 def _check(item: Check | Mapping[str, Any]) -> Check:
-    from data_quality.checks import Check, Severity
+    from data_quality.checks import Check, Query, Severity
 
     if isinstance(item, Check):
         return item
@@ -297,8 +314,7 @@ def _check(item: Check | Mapping[str, Any]) -> Check:
         column=item.get("column"),
         dimension=item.get("dimension"),
         description=item.get("description", ""),
-        query=item["query"],
-        failing=item.get("failing"),
+        rule=Query(item["query"], item.get("failing")),
     )
 
 

@@ -30,15 +30,20 @@ CREATE TABLE IF NOT EXISTS audit.check_results (
     sample jsonb NOT NULL,
     checked_at timestamptz NOT NULL,
     duration_seconds double precision NOT NULL,
+    value jsonb,
     UNIQUE (run_id, dataset, check_name, engine)
 )
 """
 COMMENT = (
     "COMMENT ON TABLE audit.check_results IS 'One row for each check of each run; a repeated run replaces its own.'"
 )
+# The column came later than the table.
+LACKS_VALUE = """
+SELECT NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('audit.check_results') AND attname = 'value')
+"""
 COLUMNS = (
     "check_name", "dataset", "column_name", "dimension", "engine", "severity", "status", "measured", "expected",
-    "message", "sql", "failed_rows", "sample", "checked_at", "duration_seconds",
+    "message", "sql", "failed_rows", "sample", "checked_at", "duration_seconds", "value",
 )  # fmt: skip
 
 
@@ -62,6 +67,8 @@ def record(results: Sequence[CheckResult], run_id: str, dsn: str) -> None:
         if exists == (None,):
             connection.execute(TABLE)
             connection.execute(COMMENT)
+        elif connection.execute(LACKS_VALUE).fetchone() == (True,):
+            connection.execute("ALTER TABLE audit.check_results ADD COLUMN value jsonb")
         with connection.cursor() as cursor:
             cursor.executemany(statement, [(run_id, *_row(result.to_dict())) for result in results])
 
@@ -95,6 +102,7 @@ def report(
     items = []
     for result in results:
         item = result.to_dict()
+        del item["value"]  # for the next run only
         item["dataset"] = {"namespace": namespace, "name": f"{database}.{result.dataset}"}
         items.append(item)
     answer = httpx.post(
@@ -111,4 +119,5 @@ def _row(item: dict[str, Any]) -> tuple[Any, ...]:
         *(item["check"], item["dataset"], item["column"], item["dimension"], item["engine"], item["severity"]),
         *(item["status"], Jsonb(item["measured"]), item["expected"], item["message"], item["sql"]),
         *(item["failed_rows"], Jsonb(item["sample"]), item["checked_at"], item["duration_seconds"]),
+        None if item["value"] is None else Jsonb(item["value"]),
     )

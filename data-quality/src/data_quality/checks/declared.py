@@ -16,6 +16,7 @@ import difflib
 from pathlib import Path
 
 from data_quality.checks.model import Check, Severity, Threshold
+from data_quality.checks.rules import Query
 
 FACTS = ("dataset", "severity", "dimension", "description", "allow")
 
@@ -70,8 +71,7 @@ def _read(path: Path) -> Check:
         severity=Severity(severity),
         dimension=facts.get("dimension"),
         description=facts.get("description", ""),
-        query=f"SELECT count(*) FROM (\n{query}\n) AS failing",
-        failing=query,
+        rule=Query(f"SELECT count(*) FROM (\n{query}\n) AS failing", query),
     )
 
 

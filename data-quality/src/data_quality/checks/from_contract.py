@@ -1,11 +1,26 @@
-"""The checks that a data contract asks for: its quality rules, of kind library and sql, and its freshness."""
+"""The checks that a data contract asks for: its quality rules, its freshness, and what it guarantees of columns."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
-from data_quality.checks.model import Check, Severity, Threshold, quoted
-from data_quality.contract import Contract, QualityRule
+from data_quality.checks.guarantees import guarantees
+from data_quality.checks.model import Check, Severity, Threshold
+from data_quality.checks.rules import (
+    Accepted,
+    ForeignKey,
+    Freshness,
+    Metric,
+    NotNull,
+    Pattern,
+    Query,
+    RowCount,
+    Rule,
+    Unique,
+)
+from data_quality.contract import Contract, QualityRule, Reference
 
 SEVERITIES = {
     "info": Severity.WARN,
@@ -15,82 +30,81 @@ SEVERITIES = {
     "critical": Severity.CRITICAL,
 }
 NUMERIC = ("integer", "number")
-DEFAULT_THRESHOLD = Threshold("mustBe", 0)
+NONE = Threshold("mustBe", 0)
+NO_OTHERS: Mapping[str, Contract] = {}
 
 
-def checks_from_contract(contract: Contract, schema: str = "staging") -> list[Check]:
-    """Return the checks of a contract on its table in the given schema, in the contract's order."""
+def checks_from_contract(
+    contract: Contract, schema: str = "staging", *, others: Mapping[str, Contract] = NO_OTHERS
+) -> list[Check]:
+    """Return the checks of a contract on its table in the given schema: rules in the contract's order, then the rest.
+
+    Args:
+        contract: The contract.
+        schema: Where its table is, and those of the datasets that it refers to.
+        others: The contracts by dataset, for the tables that relationships lead to. One that isn't there is taken to
+            have its table under its own name.
+    """
     checks = [_rule_check(rule, contract, schema) for rule in contract.quality]
+    checks += [_reference_check(reference, contract, schema, others) for reference in contract.references]
     if contract.freshness:
         checks.append(_freshness_check(contract, schema))
-    return checks
+    return [*checks, *guarantees(contract, schema, checks)]
 
 
 def _rule_check(rule: QualityRule, contract: Contract, schema: str) -> Check:
-    threshold = Threshold(rule.operator, rule.threshold) if rule.operator else DEFAULT_THRESHOLD
-    expression = failing = None
-    if rule.type == "library":
-        expression, failing = _library_metric(rule, contract, schema)
     return Check(
         name=rule.name,
         schema=schema,
         table=contract.table,
-        threshold=threshold,
+        threshold=Threshold(rule.operator, rule.threshold) if rule.operator else NONE,
+        rule=_library_rule(rule, contract) if rule.type == "library" else Query(rule.sql(schema, contract.table)),
         severity=SEVERITIES.get(rule.severity, Severity.ERROR),
         column=rule.column,
         dimension=rule.dimension,
         description=rule.description,
-        expression=expression,
-        query=rule.sql(schema, contract.table) if rule.type == "sql" else None,
-        failing=failing,
+        percent=rule.unit == "percent",
+        compared=rule.compared,
     )
 
 
-def _library_metric(rule: QualityRule, contract: Contract, schema: str) -> tuple[str, str | None]:
-    """Return the aggregate that measures a metric of ODCS's library, and the query for the rows it counts."""
-    table = f"{quoted(schema)}.{quoted(contract.table)}"
-    column = quoted(rule.column) if rule.column else ""
+def _library_rule(rule: QualityRule, contract: Contract) -> Rule:
+    """Return what a metric of ODCS's library asks."""
     if rule.metric == "rowCount":
-        return "count(*)", None
+        return RowCount()
     if rule.metric == "duplicateValues":
-        warehouse_name = {column.name: column.column for column in contract.columns}
-        given = [warehouse_name.get(name, name) for name in rule.arguments.get("properties", contract.key)]
-        names = [rule.column] if rule.column else given
-        columns = ", ".join(map(quoted, names))
-        # Rows beyond the first of each value, rows without a value left out, and in a history all but the current ones.
-        history = ["_is_current"] if contract.ingest.write == "scd2" else []
-        present = " AND ".join([*(f"{quoted(name)} IS NOT NULL" for name in names), *history])
-        value = column if rule.column else f"({columns})"
-        counted = f"count(*) FILTER (WHERE {present}) - count(DISTINCT {value}) FILTER (WHERE {present})"
-        failing = f"SELECT {columns}, count(*) FROM {table} WHERE {present} GROUP BY {columns} HAVING count(*) > 1"
-        return _in_unit(counted, rule), failing
-    numeric = any(item.column == rule.column and item.logical_type in NUMERIC for item in contract.columns)
-    condition = _failing_condition(rule, column if numeric else f"{column}::text", column, numeric)
-    return _in_unit(f"count(*) FILTER (WHERE {condition})", rule), f"SELECT * FROM {table} WHERE {condition}"
-
-
-def _failing_condition(rule: QualityRule, value: str, column: str, numeric: bool) -> str:
-    """Return the condition that a counted row meets. `value` is the column as listed values are compared with it."""
+        given = [warehouse_name(contract, name) for name in rule.arguments.get("properties", contract.key)]
+        # In a history all but the current rows are left out.
+        among = "_is_current" if contract.ingest.write == "scd2" else None
+        return Unique((rule.column,) if rule.column else tuple(given), among)
+    column = rule.column or ""
+    numeric = any(item.column == column and item.logical_type in NUMERIC for item in contract.columns)
     if rule.metric == "nullValues":
-        return f"{column} IS NULL"
+        return NotNull(column)
     if rule.metric == "missingValues":
         # What a number column's type can't hold, such as N/A, is not in it.
-        missing = [item for item in rule.arguments.get("missingValues", []) if item is not None]
-        words = ", ".join(_literal(item, numeric) for item in missing if not numeric or _is_number(item))
-        return f"({column} IS NULL OR {value} IN ({words}))" if words else f"{column} IS NULL"
-    conditions = []
+        words = [item for item in rule.arguments.get("missingValues", []) if item is not None]
+        return NotNull(column, tuple(item for item in words if not numeric or _is_number(item)), numeric)
+    pattern = rule.arguments.get("pattern")
     if "validValues" in rule.arguments:
-        words = ", ".join(_literal(item, numeric) for item in rule.arguments["validValues"])
-        conditions.append(f"{value} NOT IN ({words})")
-    if "pattern" in rule.arguments:
-        conditions.append(f"{column}::text !~ {_literal(rule.arguments['pattern'], False)}")
-    return f"({' OR '.join(conditions)})" if conditions else "false"
+        return Accepted(column, tuple(rule.arguments["validValues"]), numeric, pattern)
+    return Pattern(column, pattern) if pattern else Metric("0")
 
 
-def _in_unit(counted: str, rule: QualityRule) -> str:
-    if rule.unit == "percent":
-        return f"coalesce(round(100.0 * ({counted}) / nullif(count(*), 0), 4), 0)"
-    return counted
+def _reference_check(reference: Reference, contract: Contract, schema: str, others: Mapping[str, Contract]) -> Check:
+    other = others.get(reference.to_dataset)
+    to_columns = [warehouse_name(other, name) if other else name for name in reference.to_columns]
+    return Check(
+        name=reference.name,
+        schema=schema,
+        table=contract.table,
+        threshold=NONE,
+        rule=ForeignKey(reference.columns, schema, other.table if other else reference.to_dataset, tuple(to_columns)),
+        severity=SEVERITIES[reference.severity],
+        column=reference.columns[0] if len(reference.columns) == 1 else None,
+        dimension="consistency",
+        description=f"Every {', '.join(reference.columns)} is one of {reference.to_dataset}.",
+    )
 
 
 def _freshness_check(contract: Contract, schema: str) -> Check:
@@ -101,21 +115,20 @@ def _freshness_check(contract: Contract, schema: str) -> Check:
         schema=schema,
         table=contract.table,
         threshold=Threshold("mustBeLessOrEqualTo", freshness.seconds),
+        rule=Freshness(freshness.column),
         severity=Severity.WARN,
         column=freshness.column,
         dimension="timeliness",
         description="Seconds since the newest row.",
-        expression=f"extract(epoch FROM now() - max({quoted(freshness.column)}))::bigint",
     )
 
 
-def _literal(value: object, numeric: bool) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    # Postgres reads the text as a number where it is compared with one: 1.5 then equals 1.50.
-    return "'" + text.replace("'", "''") + "'" + ("::numeric" if numeric else "")
+def warehouse_name(contract: Contract, name: str) -> str:
+    """Return how the warehouse calls a column that files call `name`."""
+    return next((column.column for column in contract.columns if column.name == name), name)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     try:
         Decimal(str(value))
     except InvalidOperation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from data_quality.checks.model import Check, Severity, Threshold, quoted
+from data_quality.checks.rules import Query
 from data_quality.contract import Contract
 
 _COUNTED = """
@@ -34,6 +35,5 @@ def check_from_ledger(contract: Contract, schema: str = "staging") -> Check:
         severity=Severity.CRITICAL,
         dimension="consistency",
         description="Every row is of a file that the ledger has as loaded, and of none more than it counted.",
-        query=f"SELECT count(*) FROM (\n{failing}\n) AS failing",
-        failing=failing,
+        rule=Query(f"SELECT count(*) FROM (\n{failing}\n) AS failing", failing),
     )

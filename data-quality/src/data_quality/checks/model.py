@@ -11,6 +11,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from data_quality.checks.rules import Kind, Rule
+
 
 class DuplicateCheckError(ValueError):
     """Two checks of a dataset have the same name."""
@@ -86,25 +88,26 @@ _SYMBOLS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that has to hold of a table.
-
-    Exactly one of `expression` and `query` says what is measured.
-    """
+    """One thing that has to hold of a table: what is asked (`rule`), what the answer is held against (`threshold`)."""
 
     name: str
     schema: str
     table: str
     threshold: Threshold
+    rule: Rule
     severity: Severity = Severity.ERROR
     column: str | None = None
     dimension: str | None = None
     description: str = ""
-    expression: str | None = None
-    """An SQL aggregate over the table: all of a table's are measured in one scan."""
-    query: str | None = None
-    """A query whose single value is measured."""
-    failing: str | None = None
-    """A query for the rows that break the rule, for the sample."""
+    percent: bool = False
+    """Whether counted rows are measured as a share of the table's, from 0 to 100."""
+    compared: bool = False
+    """Whether the change against the last passed run is measured, in percent of what was measured then."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the check is about."""
+        return self.rule.kind
 
     @property
     def dataset(self) -> str:
@@ -115,11 +118,6 @@ class Check:
     def relation(self) -> str:
         """Schema and table as SQL has them, quoted."""
         return f"{quoted(self.schema)}.{quoted(self.table)}"
-
-    @property
-    def sql(self) -> str:
-        """What is measured, as one statement."""
-        return self.query or f"SELECT {self.expression} FROM {self.relation}"
 
 
 @dataclass(frozen=True)
@@ -134,6 +132,8 @@ class CheckResult:
     column: str | None = None
     dimension: str | None = None
     measured: Any = None
+    value: Any = None
+    """What was measured itself where `measured` is its change: the next run is compared with it."""
     expected: str | None = None
     message: str | None = None
     sql: str | None = None
@@ -146,6 +146,11 @@ class CheckResult:
     def stops(self) -> bool:
         """Whether what comes after has to wait: a critical check that failed or could not be carried out."""
         return self.severity is Severity.CRITICAL and self.status in (Status.FAILED, Status.ERROR)
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether the gate publishes nothing because of it: all but a warning that failed or could not be carried out."""
+        return self.severity is not Severity.WARN and self.status in (Status.FAILED, Status.ERROR)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result with JSON values only."""

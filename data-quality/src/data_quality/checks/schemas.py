@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from data_quality.checks.model import Check, quoted
+from data_quality.checks.rules import ForeignKey, Metric, Query, Rule
 
 
 class UnreadableSqlError(ValueError):
@@ -21,13 +22,18 @@ def in_schemas(check: Check, schemas: Mapping[str, str]) -> Check:
     """
     if not schemas:
         return check
-    return replace(
-        check,
-        schema=schemas.get(check.schema, check.schema),
-        expression=check.expression and sql_in_schemas(check.expression, schemas),
-        query=check.query and sql_in_schemas(check.query, schemas),
-        failing=check.failing and sql_in_schemas(check.failing, schemas),
-    )
+    return replace(check, schema=schemas.get(check.schema, check.schema), rule=_rule(check.rule, schemas))
+
+
+def _rule(rule: Rule, schemas: Mapping[str, str]) -> Rule:
+    if isinstance(rule, ForeignKey):
+        return replace(rule, to_schema=schemas.get(rule.to_schema, rule.to_schema))
+    if isinstance(rule, Metric | Query):
+        failing = rule.failing and sql_in_schemas(rule.failing, schemas)
+        if isinstance(rule, Metric):
+            return Metric(sql_in_schemas(rule.expression, schemas), failing)
+        return Query(sql_in_schemas(rule.sql, schemas), failing)
+    return rule
 
 
 def sql_in_schemas(text: str, schemas: Mapping[str, str]) -> str:

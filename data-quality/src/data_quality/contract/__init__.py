@@ -17,6 +17,7 @@ from data_quality.contract.model import (
     IngestOptions,
     Problem,
     QualityRule,
+    Reference,
     RejectBudget,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "IngestOptions",
     "Problem",
     "QualityRule",
+    "Reference",
     "RejectBudget",
     "load_contract",
     "load_contracts",

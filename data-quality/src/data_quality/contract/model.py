@@ -79,14 +79,28 @@ class QualityRule:
     operator: str | None = None
     threshold: Any = None
     arguments: dict[str, Any] = field(default_factory=dict)
-    unit: str = "rows"
+    unit: Literal["rows", "percent"] = "rows"
     description: str = ""
+    compared: bool = False
+    """Whether the threshold is for the change against the last passed run, in percent."""
 
     def sql(self, schema: str, table: str) -> str:
         """Return the query of a rule of type sql with `${table}` and `${column}` filled in, both quoted."""
         quoted = '"' + schema.replace('"', '""') + '"."' + table.replace('"', '""') + '"'
         column = '"' + (self.column or "").replace('"', '""') + '"'
         return (self.query or "").replace("${table}", quoted).replace("${column}", column)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A relationship: the values of `columns` (warehouse names) are among those of another dataset's `to_columns`."""
+
+    name: str
+    columns: tuple[str, ...]
+    to_dataset: str
+    to_columns: tuple[str, ...]
+    """As the other dataset's contract spells them, in files or in the warehouse."""
+    severity: str = "error"
 
 
 @dataclass(frozen=True)
@@ -166,6 +180,7 @@ class Contract:
     ingest: IngestOptions
     path: str
     fingerprint: str
+    references: tuple[Reference, ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from data_quality.contract.model import (
     QualityRule,
 )
 from data_quality.contract.options import read_ingest
+from data_quality.contract.relations import read_measuring, read_references
 from data_quality.contract.strict import OPTIONS, Found, join, unknown
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
@@ -117,6 +118,7 @@ class Reading:
             ingest=ingest,
             path=self.path,
             fingerprint=self.fingerprint,
+            references=tuple(read_references(table, name, by_name, self.problem)),
         )
         return None if self.found else contract
 
@@ -296,6 +298,7 @@ class Reading:
         if name in self._rule_names:
             self.problem(where, f"is the second rule named {name!r}: give each a name of its own")
         self._rule_names.add(name)
+        unit, compared = read_measuring(entry, metric, where, self.problem)
         return QualityRule(
             name=name,
             type="sql" if kind == "sql" else "library",
@@ -307,8 +310,9 @@ class Reading:
             operator=operators[0],
             threshold=entry[operators[0]],
             arguments=arguments,
-            unit=entry.get("unit") or "rows",
+            unit=unit,
             description=" ".join(str(entry.get("description") or "").split()),
+            compared=compared,
         )
 
     def _freshness(self, slas: list[dict[str, Any]], columns: dict[str, str]) -> Freshness | None:

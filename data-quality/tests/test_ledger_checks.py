@@ -46,7 +46,7 @@ def shipped(repository: Path) -> Callable[[str], Check]:
 
 
 def found(connection: psycopg.Connection[Any], check: Check) -> list[tuple[Any, ...]]:
-    return connection.execute(check.failing).fetchall()  # type: ignore[arg-type]
+    return connection.execute(check.rule.failing).fetchall()  # type: ignore[arg-type, union-attr]
 
 
 @pytest.mark.parametrize(
