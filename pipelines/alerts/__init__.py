@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from data_quality.contract import Contract
     from pipelines.ingestion.model import FileOutcome
 
-__all__ = ["Alert", "on_task_failure", "report", "report_outcomes", "report_untold"]
+__all__ = ["Alert", "on_task_failure", "report", "report_outcomes", "report_untold", "resolve"]
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +91,13 @@ def report_untold(dsn: str | None = None) -> int:
     from pipelines.alerts.dispatch import Dispatch
 
     return Dispatch(dsn).send_untold()
+
+
+def resolve(subject: str, stage: str, dsn: str | None = None) -> int:
+    """Close the alerts of a subject and stage, and tell those who were told of them that it is over. Never raises."""
+    from pipelines.alerts.dispatch import Dispatch
+
+    return Dispatch(dsn).resolve(subject, stage)
 
 
 def _run_page(settings: Settings, dag_id: str, run_id: str) -> str:

@@ -41,6 +41,17 @@ class Dispatch:
             return 0
         return sum(self._deliver_or_release(alert, files) for alert, files in waiting)
 
+    def resolve(self, subject: str, stage: str) -> int:
+        """Tell that what the alerts of a subject and stage are about is over; return how many messages that were."""
+        if self.dsn is None:
+            return 0
+        try:
+            over = record.resolve(self.dsn, subject, stage)
+        except Exception as error:
+            log.warning("audit.alerts is out of reach: %s", type(error).__name__)
+            return 0
+        return sum(self._deliver(replace(alert, resolved=True)) for alert in over)
+
     def _send(self, alert: Alert) -> bool:
         if self.dsn is not None:
             try:

@@ -23,8 +23,8 @@ _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|s3://\S+|0x[0-9a-fA-F]+|\d+")
 class Alert:
     """Something that somebody has to look at. `files` counts what it is about, 1 for a task.
 
-    `subject` is a dataset, a task as `dag.task`, or a check of the platform's health; `stage` is validation,
-    processing, loading, rejected, task or health.
+    `subject` is a dataset, a layer, a task as `dag.task`, or a check of the platform's health; `stage` is validation,
+    processing, loading, rejected, publication, task or health. `resolved` says that it is over.
     """
 
     subject: str
@@ -37,6 +37,7 @@ class Alert:
     examples: tuple[str, ...] = ()
     run_id: str = ""
     link: str = ""
+    resolved: bool = False
 
     @property
     def key(self) -> str:
@@ -47,6 +48,12 @@ class Alert:
     @property
     def headline(self) -> str:
         """One line."""
+        return f"resolved: {self._trouble}" if self.resolved else self._trouble
+
+    @property
+    def _trouble(self) -> str:
+        if self.stage == "publication":
+            return f"{self.subject} is held back"
         if self.stage == "task":
             return f"{self.subject} failed"
         if self.stage == "health":

@@ -31,16 +31,21 @@ CREATE TABLE IF NOT EXISTS audit.alerts (
     sent_at timestamptz,
     files bigint NOT NULL DEFAULT 0,
     untold bigint NOT NULL DEFAULT 0,
-    alert jsonb NOT NULL
+    alert jsonb NOT NULL,
+    resolved_at timestamptz
 )
 """
+_UPGRADE = "ALTER TABLE audit.alerts ADD COLUMN IF NOT EXISTS resolved_at timestamptz"
 
 _STATE = """
-SELECT untold, sent_at IS NULL OR sent_at <= now() - %s FROM audit.alerts WHERE key = %s FOR UPDATE
+SELECT untold, sent_at IS NULL OR resolved_at IS NOT NULL OR sent_at <= now() - %s
+FROM audit.alerts WHERE key = %s FOR UPDATE
 """
 _NOTE = """
 UPDATE audit.alerts
-SET last_at = now(), files = files + %(files)s, reason = %(reason)s, alert = %(alert)s,
+SET last_at = now(), resolved_at = NULL,
+    first_at = CASE WHEN resolved_at IS NULL THEN first_at ELSE now() END,
+    files = CASE WHEN resolved_at IS NULL THEN files ELSE 0 END + %(files)s, reason = %(reason)s, alert = %(alert)s,
     untold = CASE WHEN %(due)s THEN 0 ELSE untold + %(files)s END,
     sent_at = CASE WHEN %(due)s THEN now() ELSE sent_at END
 WHERE key = %(key)s
@@ -59,11 +64,15 @@ def _transaction(dsn: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def _ensure(connection: psycopg.Connection[Any]) -> None:
-    row = connection.execute("SELECT to_regclass('audit.alerts') IS NULL").fetchone()
-    if row and row[0]:
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('audit.alerts')"
+        " AND attname = 'resolved_at')"
+    ).fetchone()
+    if row and not row[0]:
         ledger.lock(connection, "ddl")
         ledger.ensure_schemas(connection)
         connection.execute(_DDL)
+        connection.execute(_UPGRADE)
 
 
 def claim(dsn: str, alert: Alert, window: dt.timedelta) -> int | None:
@@ -102,6 +111,26 @@ def claim_untold(dsn: str, window: dt.timedelta) -> list[tuple[Alert, int]]:
             "UPDATE audit.alerts SET untold = 0, sent_at = now() WHERE key = ANY(%s)", [[key for key, _, _ in due]]
         )
     return [(Alert.from_dict(alert), untold) for _, alert, untold in due]
+
+
+def open_alerts(dsn: str) -> list[tuple[Alert, dt.datetime]]:
+    """Return the alerts that are not resolved, each with when it was last raised."""
+    with _transaction(dsn) as connection:
+        _ensure(connection)
+        rows = connection.execute("SELECT alert, last_at FROM audit.alerts WHERE resolved_at IS NULL").fetchall()
+    return [(Alert.from_dict(alert), last_at) for alert, last_at in rows]
+
+
+def resolve(dsn: str, subject: str, stage: str) -> list[Alert]:
+    """Note that what the alerts of a subject and stage tell of is over; return those that anybody had been told of."""
+    with _transaction(dsn) as connection:
+        _ensure(connection)
+        rows = connection.execute(
+            "UPDATE audit.alerts SET resolved_at = now(), untold = 0 WHERE subject = %s AND stage = %s"
+            " AND resolved_at IS NULL RETURNING alert, sent_at IS NOT NULL",
+            [subject, stage],
+        ).fetchall()
+    return [Alert.from_dict(alert) for alert, told in rows if told]
 
 
 def claim_on_disk(folder: Path, alert: Alert, window: dt.timedelta) -> bool:

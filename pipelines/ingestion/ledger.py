@@ -87,7 +87,18 @@ DO $$ BEGIN
         GRANT SELECT (file_id, dataset, path, record, line, column_name, rule, message, rejected_at)
             ON audit.rejected_rows TO reporter;
     END IF;
-END $$
+END $$;
+-- When each dataset was last delivered, and how many of its files have failed since.
+CREATE OR REPLACE VIEW audit.dataset_freshness AS
+SELECT newest.dataset, newest.newest, round((extract(epoch FROM now() - newest.newest) / 3600)::numeric, 2) AS hours,
+    newest.files,
+    (SELECT count(*) FROM audit.file_ingestion_log AS file
+     WHERE file.dataset = newest.dataset AND file.status = 'failed' AND file.finished_at > newest.newest
+    ) AS failed_since
+FROM (
+    SELECT dataset, max(finished_at) FILTER (WHERE status = 'succeeded') AS newest, count(*) AS files
+    FROM audit.file_ingestion_log GROUP BY dataset
+) AS newest
 """
 
 _RECORD = """
@@ -148,10 +159,8 @@ def ensure_schemas(connection: Connection) -> None:
 
 def ensure_ledger(connection: Connection) -> None:
     """Make the ledger's tables unless they are there, and the columns that came later; one process at a time."""
-    row = connection.execute(
-        "SELECT EXISTS (SELECT FROM pg_attribute WHERE attname = 'replay_of'"
-        " AND attrelid = to_regclass('audit.file_ingestion_log'))"
-    ).fetchone()
+    # The newest thing of all that the two scripts make.
+    row = connection.execute("SELECT to_regclass('audit.dataset_freshness') IS NOT NULL").fetchone()
     if row and not row[0]:
         with connection.transaction():
             lock(connection, "ddl")

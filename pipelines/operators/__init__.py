@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.operators.dbt import DbtBuildOperator
+    from pipelines.operators.dbt import DbtBuildOperator, DbtModelOperator
     from pipelines.operators.ingestion import (
         DiscoverFilesOperator,
         FailedFilesOperator,
@@ -17,25 +17,34 @@ if TYPE_CHECKING:
     )
     from pipelines.operators.minio import MinIOFileSensorOperator, MinIOUploadOperator
     from pipelines.operators.postgres import PostgresTableSensorOperator
+    from pipelines.operators.publishing import ExportCuratedOperator, HoldBackOperator, PublishOperator
     from pipelines.operators.quality import DataQualityCheckOperator, GreatExpectationsOperator
     from pipelines.operators.replay import PutBackFailedFilesOperator, ReplayRejectedRowsOperator
 
 __all__ = [
     "DataQualityCheckOperator",
     "DbtBuildOperator",
+    "DbtModelOperator",
     "DiscoverFilesOperator",
+    "ExportCuratedOperator",
     "FailedFilesOperator",
     "GreatExpectationsOperator",
+    "HoldBackOperator",
     "IngestFilesOperator",
     "MinIOFileSensorOperator",
     "MinIOUploadOperator",
     "PostgresTableSensorOperator",
+    "PublishOperator",
     "PutBackFailedFilesOperator",
     "ReplayRejectedRowsOperator",
 ]
 
 _MODULES = {
     "DbtBuildOperator": "dbt",
+    "DbtModelOperator": "dbt",
+    "PublishOperator": "publishing",
+    "HoldBackOperator": "publishing",
+    "ExportCuratedOperator": "publishing",
     "DiscoverFilesOperator": "ingestion",
     "IngestFilesOperator": "ingestion",
     "FailedFilesOperator": "ingestion",

@@ -1,4 +1,4 @@
-"""Build the curated layer with dbt."""
+"""dbt in Airflow: one build for all models, and a task for each model that shows how the model fares in it."""
 
 from __future__ import annotations
 
@@ -8,96 +8,119 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.triggers.base import StartTriggerArgs
 
 from pipelines.config.settings import get_settings
 from pipelines.utils.connections import WAREHOUSE_LOADER, WAREHOUSE_TRANSFORMER, dbt_environment, warehouse_dsn
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from airflow.sdk import Context
+
+    from pipelines.transformation import NodeResult, Selection
+
+TRIGGER = "pipelines.triggers.models.ModelBuiltTrigger"
+POLL_SECONDS = 0.5
 
 
 class DbtBuildOperator(BaseOperator):
-    """Run `dbt build`: models, tests, seeds and snapshots in the order of their dependencies.
+    """Run one `dbt build` of what changed since the last publication, and of all below it.
 
-    A model whose tests fail keeps everything below it from being built. Each model and test is a run of its own in
-    lineage, below this task's. The project's sources are the contracts as they are now, and a contract whose first file
-    is still to come has an empty table, so that what reads it can be built.
+    Models, seeds, snapshots and tests run in the order of their dependencies. A model whose tests fail keeps
+    everything below it from being built, and the failure shows at the model's own task (`DbtModelOperator`): this one
+    fails only where dbt itself could not run. Each model and test is a run of its own in lineage, below this task's.
+
+    The project's sources are the contracts as they are now, and a contract whose first file is still to come has an
+    empty table, so that what reads it can be built.
 
     Example:
-        DbtBuildOperator(task_id="dbt_build", select="fct_sales+")
+        DbtBuildOperator(task_id="dbt_build", full_refresh="{{ params.full_refresh }}")
 
     Args:
-        select: dbt's selection; all where empty.
-        arguments: Further arguments of `dbt build`.
+        full_refresh: Build everything, incremental models from the start.
         postgres_conn_id: Postgres connection of the role that builds.
         loader_postgres_conn_id: Postgres connection of the role that owns the tables that are read.
 
     Returns:
-        How many nodes ended with each status.
+        `counts`: how many nodes ended with each status; `sources`: the state of the sources that the build has seen;
+        `started_at`; `reason`: why these models.
 
     Raises:
-        AirflowFailException: tests failed; the message names each with what it said.
-        AirflowException: a model could not be built, or dbt could not run.
+        AirflowException: dbt could not run.
     """
 
-    template_fields: Sequence[str] = ("select", "arguments")
+    template_fields: Sequence[str] = ("full_refresh",)
     ui_color = "#fce5cd"
 
     def __init__(
         self,
         *,
-        select: str = "",
-        arguments: Sequence[str] = (),
+        full_refresh: bool | str = False,
         postgres_conn_id: str = WAREHOUSE_TRANSFORMER,
         loader_postgres_conn_id: str = WAREHOUSE_LOADER,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.select, self.arguments = select, list(arguments)
+        self.full_refresh = full_refresh
         self.postgres_conn_id, self.loader_postgres_conn_id = postgres_conn_id, loader_postgres_conn_id
 
-    def execute(self, context: Context) -> dict[str, int]:
-        """Build, report lineage, and return the counts."""
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Build, report lineage, and return what was built of what."""
+        import datetime as dt
         from collections import Counter
 
-        from pipelines.transformation import BuildError, run_dbt
+        from pipelines.transformation import BuildError, BuildRecord, run_dbt
 
-        settings = get_settings()
-        target = settings.platform_state_dir / "dbt" / "target"
-        project = self._project(target.parent)
-        selection = ["--select", self.select] if self.select else []
+        started_at = dt.datetime.now(dt.UTC)
+        dsn, target = warehouse_dsn(self.postgres_conn_id), target_folder()
+        instance = context["ti"]
+        last_try = instance.try_number > instance.max_tries
         try:
-            nodes = run_dbt(
-                ["build", *selection, *self.arguments],
-                project=project,
-                target=target,
-                environment=self._environment(),
-                echo=self.log.info,
-            )
+            with BuildRecord(dsn, instance.run_id, target, last_try=last_try) as record:
+                project, datasets = self._project(target.parent)
+                selection = self._select(dsn, project, datasets)
+                self.log.info("building %s", selection.reason)
+                nodes = run_dbt(
+                    ["build", *selection.arguments],
+                    project=project,
+                    target=target,
+                    environment=build_environment(self.postgres_conn_id),
+                    echo=self.log.info,
+                    on_node=record.note,
+                )
+                record.note_all(nodes)
         except BuildError as error:
-            # No retry where tests failed: the data will not be better in a minute.
-            raise (AirflowFailException if error.of_data else AirflowException)(str(error)) from error
-        finally:
-            self._report_lineage(context["ti"], project, target)
-        return dict(Counter(node.status for node in nodes))
+            raise AirflowException(str(error)) from error
+        self._report_lineage(instance, project, target)
+        return {**_told(selection, nodes, started_at), "counts": dict(Counter(node.status for node in nodes))}
 
-    def _project(self, work: Path) -> Path:
-        """Return the project to build, its sources' tables made where they are missing."""
+    def _project(self, work: Path) -> tuple[Path, dict[str, str]]:
+        """Return the project to build, its sources' tables made where they are missing, and the datasets' sources."""
         from data_quality.contract import load_contracts
         from pipelines.ingestion.core import connected
         from pipelines.onboarding import ensure_tables
-        from pipelines.sources import current_project
+        from pipelines.sources import current_project, read_tables, source_name
 
         settings = get_settings()
         contracts = load_contracts(settings.contracts)
         with connected(warehouse_dsn(self.loader_postgres_conn_id)) as connection:
             for dataset, reason in ensure_tables(contracts, connection).items():
                 self.log.warning("%s: %s", dataset, reason)
-        return current_project(contracts, settings.transformations, work)
+        project = current_project(contracts, settings.transformations, work)
+        read = read_tables(project)
+        sources = {item.name: f"{source_name(item.domain)}.{item.table}" for item in contracts if item.table in read}
+        return project, sources
 
-    def _environment(self) -> dict[str, str]:
-        return {**dbt_environment(self.postgres_conn_id), "SUPERSET_URL": get_settings().superset_url}
+    def _select(self, dsn: str, project: Path, datasets: dict[str, str]) -> Selection:
+        import psycopg
+
+        from pipelines.transformation import select_changed
+
+        everything = str(self.full_refresh).lower() == "true"
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            return select_changed(connection, datasets, project, published_folder(), everything=everything)
 
     def _report_lineage(self, instance: Any, project: Path, target: Path) -> None:
         """Send the build's events. A build is not failed by its lineage."""
@@ -107,7 +130,7 @@ class DbtBuildOperator(BaseOperator):
 
         from pipelines.transformation import lineage_events
 
-        if conf.is_disabled() or not (target / "run_results.json").exists():
+        if conf.is_disabled():
             return
         settings = get_settings()
         try:
@@ -116,7 +139,7 @@ class DbtBuildOperator(BaseOperator):
             for event in lineage_events(
                 project=project,
                 target=target,
-                environment=self._environment(),
+                environment=build_environment(self.postgres_conn_id),
                 namespace="dbt",
                 dashboards=f"superset://{urlsplit(settings.superset_url).netloc}",
                 parent=parent,
@@ -124,3 +147,130 @@ class DbtBuildOperator(BaseOperator):
                 client.emit(event)
         except Exception:
             self.log.warning("the build's lineage could not be reported", exc_info=True)
+
+
+class DbtModelOperator(BaseOperator):
+    """Show how one model fares in the run's build; where it failed, a further try builds it alone.
+
+    The task waits in the triggerer and takes no worker: it is green once the model and its tests are, red where one
+    failed (the log says why), and skipped where the build had no reason to build the model. Clear a red one when its
+    cause is mended: it is built again by itself, and what comes after goes on.
+
+    Models do not wait for each other as tasks, which would cost seconds for each step: dbt has built them in order. One
+    that is built alone looks whether those that it reads are well.
+
+    Example:
+        DbtModelOperator(task_id="fct_sales", reads=["stg_sales__sales"])
+
+    Args:
+        model: Name of the model, seed or snapshot; the task's by default.
+        reads: Names of those that it reads.
+        build_id: The build, by default that of the run.
+        postgres_conn_id: Postgres connection of the role that builds.
+
+    Raises:
+        AirflowFailException: the model, or a test of it, failed.
+        AirflowSkipException: nothing that the model is made of has changed.
+    """
+
+    template_fields: Sequence[str] = ("build_id",)
+    ui_color = "#fce5cd"
+    start_from_trigger = True
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        reads: Sequence[str] = (),
+        build_id: str = "{{ run_id }}",
+        postgres_conn_id: str = WAREHOUSE_TRANSFORMER,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model or self.task_id.rpartition(".")[2]
+        self.reads = list(reads)
+        self.build_id, self.postgres_conn_id = build_id, postgres_conn_id
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=TRIGGER,
+            trigger_kwargs={
+                "build_id": build_id,
+                "model": self.model,
+                "conn_id": postgres_conn_id,
+                "poll_seconds": POLL_SECONDS,
+            },
+            next_method="build_alone",
+        )
+
+    def execute(self, context: Context) -> None:
+        """Look once, and be called again while the build is at work: for `dag.test()`, which knows no triggerer."""
+        import datetime as dt
+
+        from airflow.sdk.exceptions import AirflowRescheduleException
+
+        from pipelines.transformation import verdict
+        from pipelines.transformation.builds import mark_told
+
+        dsn = warehouse_dsn(self.postgres_conn_id)
+        found = verdict(dsn, self.build_id, self.model)
+        if found.state in ("waiting", "running"):
+            raise AirflowRescheduleException(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1))
+        if found.state == "failed" and found.told:
+            self.build_alone(context)
+            return
+        for line in found.lines:
+            self.log.info(line)
+        if found.state == "unchanged":
+            raise AirflowSkipException("nothing that it is made of has changed")
+        if found.state == "failed":
+            mark_told(dsn, self.build_id, self.model)
+            raise AirflowFailException("\n".join(found.lines))
+
+    def build_alone(self, context: Context, event: dict[str, Any] | None = None) -> None:
+        """Build the model and its tests by themselves, after their failure in the run's build was told."""
+        from pipelines.transformation import BuildError, BuildRecord, run_dbt, verdict
+        from pipelines.transformation.builds import mark_told, unbuilt
+
+        dsn = warehouse_dsn(self.postgres_conn_id)
+        if verdict(dsn, self.build_id, self.model).state != "failed":
+            return  # a new build has taken care of it
+        missing = unbuilt(dsn, self.build_id, self.reads)
+        if missing:
+            raise AirflowFailException(f"it reads {', '.join(missing)}, which failed: clear that first")
+        target = target_folder().parent / "alone" / self.model
+        project = target_folder().parent / "project"
+        try:
+            with BuildRecord.resumed(dsn, self.build_id, target) as record:
+                nodes = run_dbt(
+                    ["build", "--select", self.model],
+                    project=project if project.exists() else get_settings().transformations,
+                    target=target,
+                    environment=build_environment(self.postgres_conn_id),
+                    echo=self.log.info,
+                    on_node=record.note,
+                )
+                record.note_all(nodes)
+        except BuildError as error:
+            raise AirflowException(str(error)) from error
+        found = verdict(dsn, self.build_id, self.model)
+        if found.state == "failed":
+            mark_told(dsn, self.build_id, self.model)
+            raise AirflowFailException("\n".join(found.lines))
+
+
+def target_folder() -> Path:
+    """Return the folder of the last build's artifacts."""
+    return get_settings().platform_state_dir / "dbt" / "target"
+
+
+def published_folder() -> Path:
+    """Return the folder that keeps the manifest of the last published build."""
+    return get_settings().platform_state_dir / "dbt" / "published"
+
+
+def build_environment(postgres_conn_id: str) -> dict[str, str]:
+    """Return what the dbt project reads of its environment."""
+    return {**dbt_environment(postgres_conn_id), "SUPERSET_URL": get_settings().superset_url}
+
+
+def _told(selection: Selection, nodes: list[NodeResult], started_at: dt.datetime) -> dict[str, Any]:
+    return {"reason": selection.reason, "sources": selection.sources, "started_at": started_at.isoformat()}

@@ -32,7 +32,9 @@ DROP_MARTS = """
 DO $$
 DECLARE relation record;
 BEGIN
-    FOR relation IN SELECT * FROM information_schema.tables WHERE table_schema IN ('curated', 'intermediate') LOOP
+    FOR relation IN SELECT * FROM information_schema.tables
+        WHERE table_schema IN ('curated', 'candidate', 'intermediate')
+    LOOP
         EXECUTE format(
             'DROP %s IF EXISTS %I.%I CASCADE',
             CASE relation.table_type WHEN 'VIEW' THEN 'VIEW' ELSE 'TABLE' END,
@@ -40,6 +42,7 @@ BEGIN
         );
     END LOOP;
     DROP TABLE IF EXISTS audit.check_results;
+    TRUNCATE audit.model_runs, audit.publications;
 END $$
 """
 
@@ -188,8 +191,8 @@ def clean_warehouse(query: Callable[..., list[tuple[Any, ...]]], store: ObjectSt
     """No file of the dataset sales in the buckets and no table in the warehouse, before and after."""
 
     def clean() -> None:
-        for bucket in ("raw", "staging"):
-            for entry in list(store.list(bucket, "sales/")):
+        for bucket, prefix in (("raw", "sales/"), ("staging", "sales/"), ("curated", "")):
+            for entry in list(store.list(bucket, prefix)):
                 store.client.delete_object(Bucket=bucket, Key=entry.uri.split("/", 3)[3])
         query(DROP_MARTS, "transformer")
         query(DROP_STAGING)

@@ -1,39 +1,14 @@
-with
-
-latest as (
-
-    -- A product can change its category: the newest sale knows the current one.
-    select distinct on (product_id)
-        product_id,
-        product_category
-    from {{ ref('stg_sales__sales') }}
-    order by product_id asc, updated_at desc, sale_id desc
-
-),
-
-totals as (
-
-    select
-        product_id,
-        min(sale_date) as first_sold_on,
-        max(sale_date) as last_sold_on,
-        count(*) as sales,
-        round(sum(total_amount) / nullif(sum(quantity), 0), 2) as average_price
-    from {{ ref('stg_sales__sales') }}
-    group by product_id
-
-)
-
 select
-    latest.product_id,
-    latest.product_category,
+    sold.product_id,
     products.name as product_name,
+    sold.product_category,
     products.brand,
     products.list_price,
-    totals.first_sold_on,
-    totals.last_sold_on,
-    totals.sales,
-    totals.average_price
-from latest
-inner join totals on latest.product_id = totals.product_id
-left join {{ ref('stg_sales__products') }} as products on latest.product_id = products.product_id
+    coalesce(products.active, false) as is_active,
+    products.launched_on,
+    sold.first_sold_on,
+    sold.last_sold_on,
+    sold.sales,
+    sold.average_price
+from {{ ref('int_products__sold') }} as sold
+left join {{ ref('stg_sales__products') }} as products on sold.product_id = products.product_id

@@ -1,15 +1,24 @@
-{{ config(indexes=[{'columns': ['sale_id'], 'unique': true}, {'columns': ['sale_date']}]) }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='merge',
+    unique_key='sale_id',
+    on_schema_change='append_new_columns',
+    indexes=[{'columns': ['sale_date']}],
+    meta={'owner': 'sales-analytics', 'partition_by': 'sale_date'}
+) }}
 
 select
-    sales.sale_id,
-    sales.sale_date,
-    sales.customer_id,
-    sales.product_id,
-    products.product_category,
-    sales.region,
-    sales.quantity,
-    sales.unit_price,
-    sales.total_amount,
-    sales.loaded_at
-from {{ ref('stg_sales__sales') }} as sales
-inner join {{ ref('dim_product') }} as products on sales.product_id = products.product_id
+    sale_id,
+    sale_date,
+    customer_id,
+    product_id,
+    product_category,
+    region,
+    quantity,
+    unit_price,
+    total_amount,
+    file_id,
+    loaded_at,
+    {{ built_at() }} as built_at
+from {{ ref('stg_sales__sales') }}
+{{ where_file_is_new('file_id') }}

@@ -8,5 +8,6 @@ select
     amount,
     currency,
     coupon,
-    updated_at
+    updated_at,
+    _file_id as file_id
 from {{ source('sales', 'orders') }}

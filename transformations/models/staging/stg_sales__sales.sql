@@ -9,5 +9,6 @@ select
     total_amount,
     region,
     updated_at,
+    _file_id as file_id,
     _loaded_at as loaded_at
 from {{ source('sales', 'sales') }}

@@ -64,8 +64,8 @@ def run_pipeline(settings: StackSettings, stack: Stack) -> dict[str, Any]:
     began = time.monotonic()
     err.print("\n[bold]The files[/]")
     manifest = put_sample(settings)
-    follow.until_checked(settings, manifest)
-    found = facts.gather(settings, manifest, stack.dbt_artifacts())
+    follow.until_published(settings, manifest)
+    found = facts.gather(settings, manifest)
     return {**found, "stack": stack.kind, "services": [], "seconds": round(time.monotonic() - began, 1)}
 
 

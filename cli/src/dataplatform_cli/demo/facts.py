@@ -22,16 +22,15 @@ COUNTS = ("rows_read", "rows_rejected", "rows_deduplicated", "rows_inserted", "r
 DASHBOARD, DAILY_REVENUE = "dashboard/sales", "Daily revenue"
 
 
-def gather(settings: StackSettings, manifest: Manifest, dbt_artifacts: Path) -> dict[str, Any]:
+def gather(settings: StackSettings, manifest: Manifest) -> dict[str, Any]:
     """Return the facts, and in `problems` whatever is not as the sample's manifest says.
 
     Args:
         settings: The stack.
         manifest: What the sample holds.
-        dbt_artifacts: Folder of what the last build left.
     """
     files = _files(settings, manifest)
-    models = _models(dbt_artifacts)
+    models = _models(settings)
     checks = _checks(settings)
     lineage = _lineage(settings)
     revenue = _dashboard_revenue(settings)
@@ -79,16 +78,14 @@ def _file_problems(files: list[dict[str, Any]], manifest: Manifest) -> list[str]
     return problems
 
 
-def _models(target: Path) -> list[dict[str, Any]]:
-    from pipelines.transformation import read_results
-
-    if not (target / "run_results.json").exists():
-        return []
-    return [
-        {"name": node.name, "status": node.status, "seconds": round(node.seconds, 2)}
-        for node in read_results(target)
-        if node.kind == "model"
-    ]
+def _models(settings: StackSettings) -> list[dict[str, Any]]:
+    """Return how each model fared when it was last built."""
+    query = """
+        SELECT DISTINCT ON (name) name, status, round(seconds::numeric, 2)::float AS seconds
+        FROM audit.model_runs WHERE kind = 'model' ORDER BY name, ended_at DESC
+    """
+    with psycopg.connect(settings.dsn("reporter"), row_factory=dict_row) as connection:
+        return connection.execute(query).fetchall()
 
 
 def _checks(settings: StackSettings) -> dict[str, Any]:

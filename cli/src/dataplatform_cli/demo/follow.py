@@ -1,4 +1,4 @@
-"""Follow the sample through Airflow: files taken in, the curated layer built from them, the warehouse checked."""
+"""Follow the sample through Airflow: files taken in, the marts built from them, checked, and published."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dataplatform_cli.settings import StackSettings
 if TYPE_CHECKING:
     from pipelines.ingestion.generator import Manifest
 
-BUILD, CHECK = "build__curated", "check__warehouse"
+BUILD = "build__curated"
 ALL_DAGS = "~"  # as Airflow's interface has it
 ACTIVE = ("queued", "running")
 POLL_SECONDS = 1.0
@@ -34,12 +34,11 @@ class State:
     files: int
     ingest: str
     build: str
-    check: str
     done: bool
 
 
-def until_checked(settings: StackSettings, manifest: Manifest) -> None:
-    """Return once every file is in the ledger and a build and a check have followed the last change.
+def until_published(settings: StackSettings, manifest: Manifest) -> None:
+    """Return once every file is in the ledger and a build that followed the last change is checked and published.
 
     Raises:
         PlatformError: a run failed (with what its task said), or nothing has moved for too long.
@@ -49,15 +48,13 @@ def until_checked(settings: StackSettings, manifest: Manifest) -> None:
     with Progress(*columns, TextColumn("{task.fields[state]}"), TimeElapsedColumn(), console=err) as progress:
         bars = {
             "ingest": progress.add_task("ingest__*: files taken in", total=len(manifest.files), state=""),
-            "build": progress.add_task(f"{BUILD}: dbt models", total=1, state=""),
-            "check": progress.add_task(f"{CHECK}: checks", total=1, state=""),
+            "build": progress.add_task(f"{BUILD}: marts published", total=1, state=""),
         }
         before, moved = None, time.monotonic()
         while True:
             state = follower.look()
             progress.update(bars["ingest"], completed=state.files, state=state.ingest)
             progress.update(bars["build"], completed=int(state.build == "success"), state=state.build)
-            progress.update(bars["check"], completed=int(state.check == "success"), state=state.check)
             if state.done:
                 return
             if state != before:
@@ -89,7 +86,7 @@ class _Follower:
         Raises:
             PlatformError: a run failed.
         """
-        wanted = [*self._ingest, BUILD, CHECK]
+        wanted = [*self._ingest, BUILD]
         try:
             files = len(ledger(self._settings, self._manifest))
             runs: dict[str, list[dict[str, Any]]] = {dag_id: [] for dag_id in wanted}
@@ -97,22 +94,20 @@ class _Follower:
                 runs.get(run["dag_id"], []).append(run)
             published = [self._last_end(runs[dag_id], "publish") for dag_id in self._ingest]
             changed = max(filter(None, published), default=None)
-            built = self._last_end(runs[BUILD], "dbt_build")
         except httpx.TransportError:  # the api-server restarts now and then; the supervisor sees to it
-            return State(0, "", "", "", done=False)
+            return State(0, "", "", done=False)
         # A change that comes while a run waits for the one before it joins that run: what counts is when it started.
         build = _after(runs[BUILD], changed)
-        check = _after(runs[CHECK], built) if build == "success" else "waiting"
         newest = {dag_id: _newest(runs[dag_id]) for dag_id in self._ingest}
-        for dag_id, outcome in (*newest.items(), (BUILD, build), (CHECK, check)):
+        for dag_id, outcome in (*newest.items(), (BUILD, build)):
             if outcome == "failed":
                 reason = self._airflow.failure(dag_id, runs[dag_id][0]["dag_run_id"])
                 raise PlatformError(reason, f"see {self._settings.airflow_url}")
         quiet = not any(run["state"] in ACTIVE for found in runs.values() for run in found)
         # Where Airflow knows of no load at all, its database was made anew since: there is nothing to wait for.
-        done = quiet and files == len(self._manifest.files) and (build == check == "success" or changed is None)
+        done = quiet and files == len(self._manifest.files) and (build == "success" or changed is None)
         ingest = next((state for state in (*ACTIVE, "waiting") if state in newest.values()), "success")
-        return State(files, ingest, build, check, done)
+        return State(files, ingest, build, done)
 
     def _last_end(self, runs: list[dict[str, Any]], task_id: str) -> dt.datetime | None:
         """Return when the newest successful instance of a task ended."""
@@ -134,8 +129,8 @@ class _Follower:
     def stuck(self, state: State) -> str:
         """Return what is known where nothing moves."""
         told = f"nothing has moved for {PATIENCE_SECONDS:.0f} s: {state.files} files taken in, "
-        told += f"ingest {state.ingest}, build {state.build}, check {state.check}"
-        missing = sorted({*self._ingest, BUILD, CHECK} - self._airflow.dag_ids())
+        told += f"ingest {state.ingest}, build {state.build}"
+        missing = sorted({*self._ingest, BUILD} - self._airflow.dag_ids())
         if missing:
             told += f"; Airflow does not know or has paused {', '.join(missing)}"
         return "\n".join([told, *self._airflow.import_errors()])

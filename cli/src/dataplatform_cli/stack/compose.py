@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -37,7 +36,6 @@ PUBLISHED: Mapping[str, tuple[str, ...]] = {
 NO_DOCKER = "install Docker Engine with its Compose plugin, or run `make demo`, which needs neither"
 STARTING = ("up", "run")
 """Compose's commands that make containers."""
-ARTIFACTS = "/opt/platform/state/dbt/target/run_results.json"
 
 
 class ComposeStack:
@@ -86,8 +84,7 @@ class ComposeStack:
     def destroy(self) -> None:
         if containers.anything_of(self._project):
             self._must("down", "down", "--volumes", "--remove-orphans")
-        for folder in (self._artifacts(), self._settings.home / "sample"):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self._settings.home / "sample", ignore_errors=True)
 
     def airflow(self, arguments: Sequence[str]) -> int:
         terminal = [] if sys.stdin.isatty() and sys.stdout.isatty() else ["--no-TTY"]
@@ -116,13 +113,6 @@ class ComposeStack:
         self._once("postgres-init")
         self._must("start", "up", "--detach", "--wait", *AIRFLOW)
 
-    def dbt_artifacts(self) -> Path:
-        target = self._artifacts()
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        self._compose("cp", f"airflow-scheduler:{ARTIFACTS}", str(target), quiet=True)  # none before the first build
-        return target
-
     def model(self) -> dict[str, Any]:
         """Return docker-compose.yml as Compose understands it, its variables filled in.
 
@@ -142,9 +132,6 @@ class ComposeStack:
         return found
 
     # --- inside ----------------------------------------------------------------------------------------------------
-
-    def _artifacts(self) -> Path:
-        return self._settings.home / "compose" / "dbt"
 
     def _containers(self) -> list[Container]:
         return containers.of_project(self._project)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from dataplatform_cli.errors import PlatformError
@@ -63,9 +62,6 @@ class Stack(Protocol):
 
     def start_airflow(self) -> None:
         """Provision the databases and start Airflow's processes, its database prepared anew."""
-
-    def dbt_artifacts(self) -> Path:
-        """Return a folder that holds what the last build left: run_results.json, where there was one."""
 
 
 def both(settings: StackSettings) -> list[Stack]:

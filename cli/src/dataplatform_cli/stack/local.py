@@ -71,9 +71,6 @@ class LocalStack:
         postgres.provision(self._settings)
         self._up(["airflow"])
 
-    def dbt_artifacts(self) -> Path:
-        return self._settings.home / "dbt" / "target"
-
     def _up(self, services: Sequence[str]) -> None:
         from dataplatform_cli.display import start_display
 

@@ -149,7 +149,7 @@ class CheckResult:
 
     @property
     def holds_back(self) -> bool:
-        """Whether the gate publishes nothing because of it: all but a warning that failed or could not be carried out."""
+        """Whether the gate publishes nothing because of it: not a warning, and failed or not carried out."""
         return self.severity is not Severity.WARN and self.status in (Status.FAILED, Status.ERROR)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,258 @@
+"""A publication: all marts that were built since the last one, taken over into `curated` in one transaction.
+
+Rows are compared by key and only those that differ are written, so whoever reads meanwhile sees the tables as they
+were, all of them, until the commit, and as they are from then on, whatever the isolation level. Tables of a new shape
+are made anew in the same transaction. A publication that dies anywhere has published nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from pipelines.publishing.marts import BUILT_AT, CANDIDATE, CURATED, Mart
+from pipelines.publishing.shapes import Shape, make_table, shape_of
+from pipelines.transformation.builds import built_since, failures
+
+_LOCK_PATIENCE = "400ms"  # below Postgres' deadlock_timeout: whoever reads is never the victim
+_TRIES = 50
+
+Connection = psycopg.Connection[Any]
+
+
+class PublicationRefused(Exception):
+    """The build has nodes that failed, so there is nothing to publish; the message names them."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a publication did to a mart. `partitions` are the months that it touched; None stands for all of them."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    partitions: tuple[str, ...] | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows that changed."""
+        return self.inserted + self.updated + self.deleted
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published: each mart's change, in how many seconds."""
+
+    id: int
+    changes: dict[str, Change] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def publish(
+    dsn: str,
+    marts: Iterable[Mart],
+    *,
+    build_id: str,
+    run_id: str,
+    sources: Mapping[str, str],
+    started_at: dt.datetime,
+    before_commit: Callable[[str], None] = lambda step: None,
+) -> Publication:
+    """Publish the marts that were built since the last publication.
+
+    Publishing the same build again changes nothing and answers as the first time.
+
+    Args:
+        dsn: The warehouse, as the role that owns both schemas.
+        marts: The marts of the build.
+        build_id: The build.
+        run_id: Airflow's run, for people.
+        sources: The state of the sources that the build has seen.
+        started_at: When the build began.
+        before_commit: Called before each step with its name; the tests end the process there.
+
+    Raises:
+        PublicationRefused: a node of the build failed.
+        psycopg.Error: the warehouse is away, or a table can't be taken over; nothing is published.
+    """
+    began = time.monotonic()
+    with publisher(dsn) as connection:
+        known = _find(connection, build_id)
+        if known:
+            return known
+        broken = failures(connection, build_id)
+        if broken:
+            raise PublicationRefused("\n".join(f"{kind} {name}: {message}" for kind, name, message in broken))
+        for attempt in range(1, _TRIES + 1):
+            try:
+                with _snapshot(connection):
+                    last = _last_start(connection)
+                    changed = built_since(connection, last)
+                    changes = {}
+                    for mart in marts:
+                        if mart.name in changed:
+                            before_commit(mart.name)
+                            changes[mart.name] = _take_over(connection, mart, last)
+                    before_commit("record")
+                    number = _record(connection, build_id, run_id, started_at, changes, sources)
+                    before_commit("commit")
+                break
+            except psycopg.errors.LockNotAvailable:
+                # A table has to be made anew while somebody reads it.
+                if attempt == _TRIES:
+                    raise
+                time.sleep(0.2)
+    return Publication(number, changes, round(time.monotonic() - began, 3))
+
+
+@contextmanager
+def publisher(dsn: str) -> Iterator[Connection]:
+    """Give a connection of which there is one at a time: publications and exports wait for each other."""
+    number = int.from_bytes(hashlib.sha256(b"dataplatform:publication").digest()[:8], "big", signed=True)
+    with psycopg.connect(dsn, autocommit=True, options="-c timezone=UTC") as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [number])
+        yield connection
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[None]:
+    """Run a transaction that sees the candidates of one moment."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_PATIENCE}'")
+        yield
+
+
+def _find(connection: Connection, build_id: str) -> Publication | None:
+    row = connection.execute(
+        "SELECT id, changes FROM audit.publications WHERE build_id = %s AND status = 'published'", [build_id]
+    ).fetchone()
+    if row is None:
+        return None
+    changes = {name: read_change(change) for name, change in row[1].items()}
+    return Publication(int(row[0]), changes)
+
+
+def read_change(stored: dict[str, Any]) -> Change:
+    """Return a change as audit.publications keeps it."""
+    partitions = stored.pop("partitions")
+    return Change(**stored, partitions=None if partitions is None else tuple(partitions))
+
+
+def _last_start(connection: Connection) -> dt.datetime | None:
+    row = connection.execute("SELECT max(started_at) FROM audit.publications WHERE status = 'published'").fetchone()
+    return row[0] if row else None
+
+
+def _take_over(connection: Connection, mart: Mart, last: dt.datetime | None) -> Change:
+    new, old = shape_of(connection, CANDIDATE, mart.name), shape_of(connection, CURATED, mart.name)
+    if new is None:
+        return Change()  # a view, or dropped meanwhile
+    if new != old:
+        return Change(inserted=make_table(connection, mart.name, replace=old is not None))
+    if mart.incremental and BUILT_AT in new.columns and last is not None:
+        change = _merge(connection, mart, new, since=last)
+        if _same_count(connection, mart):
+            return change
+    return _merge(connection, mart, new)
+
+
+def _merge(connection: Connection, mart: Mart, shape: Shape, since: dt.datetime | None = None) -> Change:
+    """Write the rows that differ: all of them, or those built since a moment, and then none is deleted."""
+    candidate = sql.Identifier(CANDIDATE, mart.name)
+    source: sql.Composable = candidate
+    if since is not None:
+        source = sql.SQL("(SELECT * FROM {} WHERE {} >= {})").format(
+            candidate, sql.Identifier(BUILT_AT), sql.Literal(since)
+        )
+    partitions = None if since is None else _touched(connection, mart, shape, source)
+    values = [name for name in shape.columns if name not in shape.key]
+    compared = [name for name in values if name != BUILT_AT] or list(shape.key)
+    update = sql.SQL("WHEN MATCHED AND ({}) IS DISTINCT FROM ({}) THEN UPDATE SET {}").format(
+        _columns("t", compared),
+        _columns("s", compared),
+        sql.SQL(", ").join(
+            sql.SQL("{} = s.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in values or shape.key
+        ),
+    )
+    delete = sql.SQL("" if since else "WHEN NOT MATCHED BY SOURCE THEN DELETE")
+    merge = sql.SQL(
+        "WITH written AS (MERGE INTO {} AS t USING {} AS s ON {} {} WHEN NOT MATCHED THEN INSERT ({}) VALUES ({}) {}"
+        " RETURNING merge_action() AS action) SELECT action, count(*) FROM written GROUP BY action"
+    ).format(
+        sql.Identifier(CURATED, mart.name),
+        source,
+        sql.SQL(" AND ").join(
+            sql.SQL("t.{} = s.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in shape.key
+        ),
+        update,
+        sql.SQL(", ").join(map(sql.Identifier, shape.columns)),
+        _columns("s", shape.columns),
+        delete,
+    )
+    counts: dict[str, int] = dict(connection.execute(merge).fetchall())
+    return Change(counts.get("INSERT", 0), counts.get("UPDATE", 0), counts.get("DELETE", 0), partitions)
+
+
+def _touched(connection: Connection, mart: Mart, shape: Shape, source: sql.Composable) -> tuple[str, ...] | None:
+    """Return the months in which rows of `source` are, or were before."""
+    if mart.partition_by is None:
+        return None
+    month = sql.SQL("to_char({{}}.{}, 'YYYY-MM')").format(sql.Identifier(mart.partition_by)).as_string(connection)
+    query = sql.SQL(
+        "WITH s AS MATERIALIZED (SELECT * FROM {} AS s) SELECT {} FROM s UNION SELECT {} FROM {} AS t JOIN s USING ({})"
+    ).format(
+        source,
+        sql.SQL(month.format("s")),
+        sql.SQL(month.format("t")),
+        sql.Identifier(CURATED, mart.name),
+        sql.SQL(", ").join(map(sql.Identifier, shape.key)),
+    )
+    return tuple(sorted(str(value) for (value,) in connection.execute(query) if value is not None))
+
+
+def _same_count(connection: Connection, mart: Mart) -> bool:
+    query = sql.SQL("SELECT (SELECT count(*) FROM {}) = (SELECT count(*) FROM {})").format(
+        sql.Identifier(CANDIDATE, mart.name), sql.Identifier(CURATED, mart.name)
+    )
+    return connection.execute(query).fetchone() == (True,)
+
+
+def _record(
+    connection: Connection,
+    build_id: str,
+    run_id: str,
+    started_at: dt.datetime,
+    changes: dict[str, Change],
+    sources: Mapping[str, str],
+) -> int:
+    rows = sum(change.rows for change in changes.values())
+    # Anew, where it was held back at first: publications are numbered in the order in which they took place.
+    connection.execute("DELETE FROM audit.publications WHERE build_id = %s", [build_id])
+    row = connection.execute(
+        "INSERT INTO audit.publications (build_id, run_id, started_at, status, models, rows_changed, message, seconds,"
+        " sources, changes) VALUES (%s, %s, %s, 'published', %s, %s, %s, %s, %s, %s)"
+        " RETURNING id",
+        [
+            *(build_id, run_id, started_at, sorted(changes), rows),
+            f"{len(changes)} tables, {rows:,} rows changed",
+            (dt.datetime.now(dt.UTC) - started_at).total_seconds(),
+            json.dumps(dict(sources)),
+            json.dumps({name: asdict(change) for name, change in changes.items()}),
+        ],
+    ).fetchone()
+    assert row is not None  # noqa: S101 - RETURNING gives the row
+    return int(row[0])
+
+
+def _columns(alias: str, names: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.SQL(alias), sql.Identifier(name)) for name in names)

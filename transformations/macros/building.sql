@@ -1,0 +1,19 @@
+{#- When this build began, the same in all of its rows: a publication takes over the rows built since the last one. -#}
+{% macro built_at() -%}
+    '{{ run_started_at.isoformat() }}'::timestamptz
+{%- endmacro %}
+
+
+{#- Files are loaded whole, in one transaction each. A row is new to this table exactly if its file is: no row is
+    missed because it came late or was committed out of order, as it would be by comparing times. -#}
+{% macro where_file_is_new(column) -%}
+    {% if is_incremental() -%}
+        where {{ column }} not in (select built.file_id from (select distinct file_id from {{ this }}) as built)
+    {%- endif %}
+{%- endmacro %}
+
+
+{#- A share in percent, two decimals; none of nothing. -#}
+{% macro percent(part, whole) -%}
+    round(100.0 * ({{ part }}) / nullif({{ whole }}, 0), 2)
+{%- endmacro %}

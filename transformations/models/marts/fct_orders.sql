@@ -1,0 +1,27 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='merge',
+    unique_key='order_id',
+    on_schema_change='append_new_columns',
+    indexes=[{'columns': ['order_date']}],
+    meta={'owner': 'order-management', 'partition_by': 'order_date'}
+) }}
+
+select
+    order_id,
+    (ordered_at at time zone 'UTC')::date as order_date,
+    customer_id,
+    channel,
+    status,
+    status not in ('delivered', 'cancelled', 'returned') as is_open,
+    items,
+    amount,
+    currency,
+    coupon,
+    ordered_at,
+    updated_at as status_changed_at,
+    round(extract(epoch from updated_at - ordered_at) / 3600, 2) as hours_in_progress,
+    file_id,
+    {{ built_at() }} as built_at
+from {{ ref('stg_sales__orders') }}
+{{ where_file_is_new('file_id') }}
