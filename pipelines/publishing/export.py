@@ -134,14 +134,12 @@ class _Export:
             " WHERE status = 'published' AND changes ? %(model)s AND id > %(known)s ORDER BY id",
             {"model": self.mart.name, "known": current["publication"] if current else 0},
         ).fetchall()
-        if not rows:
+        changes = [change for change in (read_change(change) for _, change in rows) if change.rows]
+        if not rows or (current is not None and not changes):
             return None, set()
-        changes = [read_change(change) for _, change in rows]
         same_shape = current is not None and current["columns"] == self._columns()
         partial = same_shape and self.partition and all(change.partitions is not None for change in changes)
         months = {month for change in changes for month in change.partitions or ()} if partial else set()
-        if partial and not months:  # the newest publication compared the table and found nothing to change
-            return None, set()
         return int(rows[-1][0]), months
 
     def _write(self, publication: int, months: set[str]) -> Iterator[dict[str, Any]]:

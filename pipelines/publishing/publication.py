@@ -174,12 +174,12 @@ def _merge(connection: Connection, mart: Mart, shape: Shape, since: dt.datetime 
         source = sql.SQL("(SELECT * FROM {} WHERE {} >= {})").format(
             candidate, sql.Identifier(BUILT_AT), sql.Literal(since)
         )
-    partitions = None if since is None else _touched(connection, mart, shape, source)
     values = [name for name in shape.columns if name not in shape.key]
     compared = [name for name in values if name != BUILT_AT] or list(shape.key)
-    update = sql.SQL("WHEN MATCHED AND ({}) IS DISTINCT FROM ({}) THEN UPDATE SET {}").format(
-        _columns("t", compared),
-        _columns("s", compared),
+    differs = sql.SQL("({}) IS DISTINCT FROM ({})").format(_columns("t", compared), _columns("s", compared))
+    partitions = None if since is None else _touched(connection, mart, shape, source, differs)
+    update = sql.SQL("WHEN MATCHED AND {} THEN UPDATE SET {}").format(
+        differs,
         sql.SQL(", ").join(
             sql.SQL("{} = s.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in values or shape.key
         ),
@@ -191,9 +191,7 @@ def _merge(connection: Connection, mart: Mart, shape: Shape, since: dt.datetime 
     ).format(
         sql.Identifier(CURATED, mart.name),
         source,
-        sql.SQL(" AND ").join(
-            sql.SQL("t.{} = s.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in shape.key
-        ),
+        _same_key(shape),
         update,
         sql.SQL(", ").join(map(sql.Identifier, shape.columns)),
         _columns("s", shape.columns),
@@ -203,19 +201,23 @@ def _merge(connection: Connection, mart: Mart, shape: Shape, since: dt.datetime 
     return Change(counts.get("INSERT", 0), counts.get("UPDATE", 0), counts.get("DELETE", 0), partitions)
 
 
-def _touched(connection: Connection, mart: Mart, shape: Shape, source: sql.Composable) -> tuple[str, ...] | None:
-    """Return the months in which rows of `source` are, or were before."""
+def _touched(
+    connection: Connection, mart: Mart, shape: Shape, source: sql.Composable, differs: sql.Composable
+) -> tuple[str, ...] | None:
+    """Return the months in which rows that will be written are, or were before."""
     if mart.partition_by is None:
         return None
-    month = sql.SQL("to_char({{}}.{}, 'YYYY-MM')").format(sql.Identifier(mart.partition_by)).as_string(connection)
     query = sql.SQL(
-        "WITH s AS MATERIALIZED (SELECT * FROM {} AS s) SELECT {} FROM s UNION SELECT {} FROM {} AS t JOIN s USING ({})"
+        "WITH different AS (SELECT s.{column} AS new, t.{column} AS old FROM {source} AS s LEFT JOIN {table} AS t"
+        " ON {same} WHERE t.{key} IS NULL OR {differs})"
+        " SELECT to_char(new, 'YYYY-MM') FROM different UNION SELECT to_char(old, 'YYYY-MM') FROM different"
     ).format(
-        source,
-        sql.SQL(month.format("s")),
-        sql.SQL(month.format("t")),
-        sql.Identifier(CURATED, mart.name),
-        sql.SQL(", ").join(map(sql.Identifier, shape.key)),
+        column=sql.Identifier(mart.partition_by),
+        source=source,
+        table=sql.Identifier(CURATED, mart.name),
+        same=_same_key(shape),
+        key=sql.Identifier(shape.key[0]),
+        differs=differs,
     )
     return tuple(sorted(str(value) for (value,) in connection.execute(query) if value is not None))
 
@@ -252,6 +254,12 @@ def _record(
     ).fetchone()
     assert row is not None  # noqa: S101 - RETURNING gives the row
     return int(row[0])
+
+
+def _same_key(shape: Shape) -> sql.Composed:
+    return sql.SQL(" AND ").join(
+        sql.SQL("t.{} = s.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in shape.key
+    )
 
 
 def _columns(alias: str, names: Iterable[str]) -> sql.Composed:
