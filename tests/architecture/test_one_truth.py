@@ -1,8 +1,7 @@
-"""The contract, dbt, the dashboard and the settings say the same of the same thing."""
+"""The contract, dbt and the settings say the same of the same thing; of dashboards, see test_dashboards.py."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,8 @@ def test_dbt_sources_are_made_of_the_contracts(repository: Path) -> None:
 
 def test_dbt_sources_have_the_columns_of_their_contracts(repository: Path) -> None:
     contracts = {contract.table: contract for contract in load_contracts(repository / "data-quality" / "contracts")}
-    tables = [table for source in dbt_nodes(repository, "sources").values() for table in source["tables"]]
+    sources = dbt_nodes(repository, "sources")
+    tables = [table for name, source in sources.items() if name != "audit" for table in source["tables"]]
     assert tables
     for table in tables:
         contract = contracts[table["name"]]
@@ -43,61 +43,6 @@ def test_dbt_sources_have_the_columns_of_their_contracts(repository: Path) -> No
             assert declared["data_type"] == kind, f"{table['name']}.{column.column}"
             tagged = "pii" in declared.get("config", {}).get("tags", [])
             assert tagged == column.is_pii, f"{table['name']}.{column.column} is PII in one place only"
-
-
-def superset_assets(repository: Path, kind: str) -> dict[str, dict[str, Any]]:
-    """Superset's datasets, charts or dashboards by their uuid."""
-    folder = repository / "infrastructure" / "superset" / "assets" / kind
-    found = [yaml.safe_load(path.read_text()) for path in sorted(folder.rglob("*.yaml"))]
-    assert len({asset["uuid"] for asset in found}) == len(found) > 0
-    return {asset["uuid"]: asset for asset in found}
-
-
-def audit_columns(repository: Path) -> dict[str, set[str]]:
-    """The columns of the schema audit's tables and views, as their DDL has them."""
-    ddl = (repository / "infrastructure" / "postgres" / "warehouse.sql").read_text()
-    ddl += (repository / "pipelines" / "ingestion" / "ledger.py").read_text()
-    tables = re.findall(r"CREATE TABLE IF NOT EXISTS audit\.(\w+) \((.*?)\n\)", ddl, re.DOTALL)
-    found = {name: set(re.findall(r"^ {4}([a-z_]+) ", body, re.MULTILINE)) for name, body in tables}
-    for name, body in re.findall(r"VIEW audit\.(\w+) AS\nSELECT (?:DISTINCT ON \(\w+\) )?(.*?)\nFROM", ddl, re.DOTALL):
-        found[name] = set(re.findall(r"(\w+)(?:,|$)", body))
-    return found
-
-
-def test_dashboards_read_columns_that_tables_have(repository: Path) -> None:
-    models = dbt_nodes(repository, "models")
-    audit = audit_columns(repository)
-    for dataset in superset_assets(repository, "datasets").values():
-        name = dataset["table_name"]
-        is_model = dataset["schema"] == "curated"
-        known = {column["name"] for column in models[name]["columns"]} if is_model else audit[name]
-        assert {column["column_name"] for column in dataset["columns"]} <= known, name
-
-
-def test_charts_ask_for_metrics_and_columns_that_their_dataset_has(repository: Path) -> None:
-    datasets = superset_assets(repository, "datasets")
-    for chart in superset_assets(repository, "charts").values():
-        dataset = datasets[chart["dataset_uuid"]]
-        metrics = {metric["metric_name"] for metric in dataset["metrics"]}
-        columns = {column["column_name"] for column in dataset["columns"]}
-        (query,) = json.loads(chart["query_context"])["queries"]
-        assert set(query["metrics"] or ()) <= metrics, chart["slice_name"]
-        assert set(query["columns"]) <= columns, chart["slice_name"]
-        params = chart["params"]
-        assert {*params.get("metrics", []), *filter(None, [params.get("metric")])} <= metrics, chart["slice_name"]
-
-
-def test_every_dashboard_of_curated_tables_is_an_exposure(repository: Path) -> None:
-    datasets, charts = superset_assets(repository, "datasets"), superset_assets(repository, "charts")
-    shown = {}
-    for dashboard in superset_assets(repository, "dashboards").values():
-        parts = [part for part in dashboard["position"].values() if isinstance(part, dict) and part["type"] == "CHART"]
-        used = [datasets[charts[part["meta"]["uuid"]]["dataset_uuid"]] for part in parts]
-        shown[dashboard["slug"]] = {dataset["table_name"] for dataset in used if dataset["schema"] == "curated"}
-    exposures = dbt_nodes(repository, "exposures")
-    assert {slug for slug, tables in shown.items() if tables} == set(exposures)
-    for slug, exposure in exposures.items():
-        assert {reference.split("'")[1] for reference in exposure["depends_on"]} == shown[slug]
 
 
 def test_every_model_and_column_is_described(repository: Path) -> None:

@@ -77,6 +77,8 @@ class StackSettings(BaseSettings):
     superset_port: Port = 8088
     superset_admin_user: str = "admin"
     superset_admin_password: SecretStr = SecretStr("admin")
+    superset_reporter_user: str = "reporter"
+    superset_reporter_password: SecretStr = SecretStr("reporter")
     superset_secret_key: SecretStr = SecretStr("")
 
     ingest_memory_mb: int = 3072

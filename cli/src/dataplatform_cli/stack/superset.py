@@ -72,6 +72,8 @@ def initialise(settings: StackSettings) -> None:
             **environment(settings),
             "SUPERSET_ADMIN_USER": settings.superset_admin_user,
             "SUPERSET_ADMIN_PASSWORD": settings.superset_admin_password.get_secret_value(),
+            "SUPERSET_REPORTER_USER": settings.superset_reporter_user,
+            "SUPERSET_REPORTER_PASSWORD": settings.superset_reporter_password.get_secret_value(),
             "WAREHOUSE_URI": settings.dsn("reporter", scheme="postgresql+psycopg2"),
         },
         inputs=[*folder.rglob("*.yaml"), *folder.glob("*.py"), *folder.glob("*.txt")],
