@@ -39,7 +39,7 @@ def test_production_generates_every_password(root: Path) -> None:
     settings = read(write_env(root, production=True))
     assert settings.smtp_password.get_secret_value() == "", "a password of another system can't be made up"
     names = [name for name in StackSettings.model_fields if name.endswith("_password") and name != "smtp_password"]
-    assert len(names) == 12
+    assert len(names) == 13
     values = {name: getattr(settings, name).get_secret_value() for name in names}
     assert len(set(values.values())) == len(names)
     assert not [name for name in names if values[name] == getattr(example, name).get_secret_value()]
