@@ -106,3 +106,29 @@ def peers(
         sys.stderr.write(f"skipped: {error}\n")
         return
     _tell(figures, print_report, as_json)
+
+
+@app.command()
+@reported
+def checks(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows of the table that is checked.")] = 2_000_000,
+    repeat: Annotated[int, typer.Option(min=1, help="Runs of the scan and of our checks; the median counts.")] = 5,
+    gx: Annotated[bool, typer.Option(help="Whether Great Expectations runs beside ours.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Check a large table by 30 rules: one full scan as the limit, our checks, Great Expectations."""
+    from dataplatform_cli.bench.checks import bench_checks, print_report
+
+    _tell(bench_checks(settings_of_repository(), rows, repeat, gx), print_report, as_json)
+
+
+@app.command()
+@reported
+def build(
+    rows: Annotated[int, typer.Option(min=1000, help="Sales in the first build.")] = 2_000_000,
+    as_json: Json = False,
+) -> None:
+    """Build and publish the marts of many sales, then again after one percent of them has changed."""
+    from dataplatform_cli.bench.build import bench_build, print_report
+
+    _tell(bench_build(settings_of_repository(), rows), print_report, as_json)

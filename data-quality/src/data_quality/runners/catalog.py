@@ -1,9 +1,9 @@
-"""What Postgres' catalog proves of tables: columns without nulls, values that a unique index lets in once."""
+"""What Postgres' catalog knows of tables: columns without nulls, values that a unique index lets in once, and sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -23,7 +23,11 @@ SELECT given.relation, ARRAY(
         WHERE place.position <= index.indnkeyatts))
     FROM pg_index AS index JOIN pg_class AS name ON name.oid = index.indexrelid
     WHERE index.indrelid = class.oid AND index.indisunique AND index.indisvalid AND index.indexprs IS NULL
-) AS unique_indexes
+) AS unique_indexes, class.reltuples AS rows, coalesce((
+    SELECT json_object_agg(attname, CASE WHEN n_distinct < 0 THEN -n_distinct * class.reltuples ELSE n_distinct END)
+    FROM pg_stats WHERE schemaname = class.relnamespace::regnamespace::text AND tablename = class.relname
+    AND NOT inherited AND n_distinct <> 0
+), '{}') AS distinct_values
 FROM unnest(%s::text[]) AS given (relation) JOIN pg_class AS class ON class.oid = to_regclass(given.relation)
 WHERE class.relkind = 'p' OR (class.relkind = 'r' AND NOT class.relhassubclass)
 """
@@ -44,6 +48,10 @@ class Table:
 
     not_null: frozenset[str] = frozenset()
     unique: tuple[UniqueIndex, ...] = ()
+    rows: float = 0
+    """How many rows it has, as far as Postgres knows without counting. No proof, as `distinct`."""
+    distinct: Mapping[str, float] = field(default_factory=dict)
+    """How many values its columns have, as far as Postgres' samples tell."""
 
     def unique_index(self, columns: Collection[str], among: str | None = None) -> str | None:
         """Return an index that proves that no combination of values comes twice, where `among` is true if given."""
@@ -67,6 +75,8 @@ def read_catalog(connection: psycopg.Connection[dict[str, Any]], relations: Iter
             tuple(
                 UniqueIndex(name, frozenset(columns), condition) for name, condition, columns in row["unique_indexes"]
             ),
+            row["rows"],
+            row["distinct_values"],
         )
         for row in rows
     }

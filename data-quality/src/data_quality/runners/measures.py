@@ -6,7 +6,7 @@ before characters are counted, numbers are compared with numbers. A rule that th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from zlib import crc32
@@ -41,14 +41,40 @@ class Join:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """Rows under a condition, as part of a scan."""
+
+    condition: str
+    column: str | None = None
+    """The only column that the condition reads, where it is one: rows can be counted by its values, too."""
+    join: Join | None = None
+    percent: bool = False
+    nulls: bool = False
+    """Whether the condition is that the column has no value."""
+
+
+@dataclass(frozen=True)
+class Newest:
+    """Seconds since the newest value of a column, as part of a scan."""
+
+    column: str
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Any other aggregate, as part of a scan."""
+
+    expression: str
+
+
+@dataclass(frozen=True)
 class Measure:
     """How a check is measured."""
 
     query: str
     """By itself: a query with a single value."""
-    expression: str | None = None
-    """Together with others: an aggregate over the table, and what is joined to it."""
-    join: Join | None = None
+    part: Counted | Newest | Aggregate | None = None
+    """Together with others, in one scan of the table. None is a query of its own."""
     failing: str | None = None
     """The query for the rows that break the rule."""
     proof: str | None = None
@@ -61,27 +87,39 @@ def measure(check: Check, catalog: Catalog) -> Measure:
     table = catalog.get(relation, NO_TABLE)
     if isinstance(rule, Query):
         return _query(rule, check)
-    if isinstance(rule, RowCount):
-        return _aggregate("count(*)", check)
-    if isinstance(rule, Freshness):
-        return _aggregate(f"extract(epoch FROM now() - max({quoted(rule.column)}))::bigint", check)
-    if isinstance(rule, Metric):
-        return _aggregate(_share(rule.expression, check), check, rule.failing)
     if isinstance(rule, Unique):
         return _unique(rule, check, table)
     if isinstance(rule, ForeignKey):
         return _foreign_key(rule, check, catalog)
     if isinstance(rule, Columns):
         return _columns(rule, check)
-    condition = _condition(rule)
-    counted = f"count(*) FILTER (WHERE {condition})"
-    proof = None
-    if isinstance(rule, NotNull) and not rule.words:
-        counted = f"count(*) - count({quoted(rule.column)})"
-        if rule.column in table.not_null:
-            proof = f"the column {rule.column} is NOT NULL"
-    failing = f"SELECT * FROM {relation} WHERE {condition}"
-    return _aggregate(_share(counted, check), check, failing, proof)
+    if isinstance(rule, Freshness):
+        return Measure(f"SELECT {seconds_since(quoted(rule.column))} FROM {relation}", Newest(rule.column))
+    if isinstance(rule, RowCount | Metric):
+        expression = "count(*)" if isinstance(rule, RowCount) else rule.expression
+        failing = rule.failing if isinstance(rule, Metric) else None
+        if check.percent:
+            expression = percent(expression, "count(*)")
+        return Measure(f"SELECT {expression} FROM {relation}", Aggregate(expression), failing)
+    nulls = isinstance(rule, NotNull) and not rule.words
+    proof = f"the column {rule.column} is NOT NULL" if nulls and rule.column in table.not_null else None
+    return _counting(check, Counted(_condition(rule), rule.column, percent=check.percent, nulls=nulls), proof)
+
+
+def seconds_since(column: str) -> str:
+    """Return the aggregate of the seconds since a column's newest value."""
+    return f"extract(epoch FROM now() - max({column}))::bigint"
+
+
+def percent(counted: str, total: str) -> str:
+    """Return the share, from 0 to 100, of a number in a total; nothing has no share of anything."""
+    return f"coalesce(round(100.0 * ({counted}) / nullif({total}, 0), 4), 0)"
+
+
+def _counting(check: Check, part: Counted, proof: str | None = None) -> Measure:
+    counted = f"count(*) FILTER (WHERE {part.condition})"
+    query = f"SELECT {percent(counted, 'count(*)') if part.percent else counted} FROM {check.relation}"
+    return Measure(query, part, f"SELECT * FROM {check.relation} WHERE {part.condition}", proof)
 
 
 def _condition(rule: Rule) -> str:
@@ -139,7 +177,7 @@ def _unique(rule: Unique, check: Check, table: Table) -> Measure:
     grouped = f"SELECT count(*) AS rows FROM {check.relation}{where} GROUP BY {names} HAVING count(*) > 1"
     counted = f"(SELECT coalesce(sum(rows - 1), 0)::bigint FROM ({grouped}) AS repeated)"
     if check.percent:
-        counted = _percent(counted, f"(SELECT count(*) FROM {check.relation})")
+        counted = percent(counted, f"(SELECT count(*) FROM {check.relation})")
     index = table.unique_index(rule.columns, rule.among)
     proof = f"the unique index {index} lets no value in twice" if index else None
     return Measure(f"SELECT {counted}", failing=failing, proof=proof)
@@ -149,26 +187,29 @@ def _foreign_key(rule: ForeignKey, check: Check, catalog: Catalog) -> Measure:
     """Measured in the scan by a join: a hash join stays fast where a subquery for each row would not."""
     other = f"{quoted(rule.to_schema)}.{quoted(rule.to_table)}"
     keys = [quoted(name) for name in rule.to_columns]
-    columns = [f"{check.relation}.{quoted(name)}" for name in rule.columns]
+    columns = [quoted(name) for name in rule.columns]
     alias = f"known_{crc32(check.name.encode()):x}"  # one of its own: a table may have several foreign keys
     aliases = [f"{alias}_{number}" for number in range(len(keys))]
     proven = catalog.get(other, NO_TABLE).unique_index(rule.to_columns)
-    known = ", ".join(f"{key} AS {alias}" for key, alias in zip(keys, aliases, strict=True))
-    table = f"SELECT {'' if proven else 'DISTINCT '}{known} FROM {other}"
-    on = " AND ".join(f"{alias}.{name} = {column}" for name, column in zip(aliases, columns, strict=True))
+    known = ", ".join(f"{key} AS {name}" for key, name in zip(keys, aliases, strict=True))
+    table = f"(SELECT {'' if proven else 'DISTINCT '}{known} FROM {other}) AS {alias}"
+    on = " AND ".join(f"{name} = {column}" for name, column in zip(aliases, columns, strict=True))
     present = " AND ".join(f"{column} IS NOT NULL" for column in columns)
-    missing = f"count(*) FILTER (WHERE {present} AND {alias}.{aliases[0]} IS NULL)"
-    same = " AND ".join(f"known.{key} = {column}" for key, column in zip(keys, columns, strict=True))
+    part = Counted(
+        f"{present} AND {aliases[0]} IS NULL",
+        rule.columns[0] if len(columns) == 1 else None,
+        Join(table, on),
+        check.percent,
+    )
+    same = " AND ".join(f"known.{key} = checked.{column}" for key, column in zip(keys, columns, strict=True))
     condition = f"{present} AND NOT EXISTS (SELECT FROM {other} AS known WHERE {same})"
-    failing = f"SELECT * FROM {check.relation} WHERE {condition}"
-    alone = _share(f"count(*) FILTER (WHERE {condition})", check)
+    alone = f"count(*) FILTER (WHERE {condition})"
     return Measure(
-        f"SELECT {alone} FROM {check.relation}"
+        f"SELECT {percent(alone, 'count(*)')} FROM {check.relation} AS checked"
         if check.percent
-        else f"SELECT count(*) FROM {check.relation} WHERE {condition}",
-        _share(missing, check),
-        Join(f"({table}) AS {alias}", on),
-        failing,
+        else f"SELECT count(*) FROM {check.relation} AS checked WHERE {condition}",
+        part,
+        f"SELECT * FROM {check.relation} AS checked WHERE {condition}",
     )
 
 
@@ -189,23 +230,8 @@ def _query(rule: Query, check: Check) -> Measure:
     condition = condition_of(rule.sql, check.schema, check.table)
     if condition is None:
         return Measure(rule.sql, failing=rule.failing)
-    failing = rule.failing or f"SELECT * FROM {check.relation} WHERE {condition}"
-    counted = f"count(*) FILTER (WHERE {condition})"
-    if check.percent:
-        return _aggregate(_share(counted, check), check, failing)
-    return Measure(rule.sql, counted, failing=failing)
-
-
-def _aggregate(expression: str, check: Check, failing: str | None = None, proof: str | None = None) -> Measure:
-    return Measure(f"SELECT {expression} FROM {check.relation}", expression, failing=failing, proof=proof)
-
-
-def _share(counted: str, check: Check) -> str:
-    return _percent(counted, "count(*)") if check.percent else counted
-
-
-def _percent(counted: str, total: str) -> str:
-    return f"coalesce(round(100.0 * ({counted}) / nullif({total}, 0), 4), 0)"
+    shared = _counting(check, Counted(condition, percent=check.percent))
+    return replace(shared, query=shared.query if check.percent else rule.sql, failing=rule.failing or shared.failing)
 
 
 def _listed(values: tuple[Any, ...], numeric: bool) -> str:

@@ -20,9 +20,10 @@ from psycopg.rows import dict_row
 from data_quality.checks.model import Check, CheckResult, DuplicateCheckError, Status, quoted
 from data_quality.checks.rules import ForeignKey
 from data_quality.checks.schemas import UnreadableSqlError, in_schemas
-from data_quality.runners.catalog import read_catalog
+from data_quality.runners.catalog import NO_TABLE, Catalog, read_catalog
 from data_quality.runners.measures import Measure, measure
 from data_quality.runners.previous import change, previous_values
+from data_quality.runners.scan import scan
 
 ENGINE = "sql"
 SAMPLE_ROWS = 5
@@ -80,6 +81,7 @@ class _Run:
         self.connection, self.masked = connection, masked
         self.previous: dict[tuple[str, str], Decimal] = {}
         """What compared checks measured before, by the dataset that is read and the check's name."""
+        self.catalog: Catalog = {}
 
     def results_of(self, written: list[Check], schemas: Mapping[str, str]) -> list[CheckResult]:
         results: dict[int, CheckResult] = {}
@@ -94,13 +96,13 @@ class _Run:
             readable.append((index, read))
             if (check.dataset, check.name) in previous:
                 self.previous[read.dataset, read.name] = previous[check.dataset, check.name]
-        catalog = read_catalog(self.connection, [name for _, check in readable for name in _relations(check)])
+        self.catalog = read_catalog(self.connection, [name for _, check in readable for name in _relations(check)])
         shared = []
         for index, check in readable:
-            how = measure(check, catalog)
+            how = measure(check, self.catalog)
             if how.proof:
                 results[index] = self._proven(check, how)
-            elif how.expression:
+            elif how.part:
                 shared.append((index, check, how))
             else:
                 results[index] = self._alone(check, how)
@@ -137,16 +139,20 @@ class _Run:
     def _scanned(
         self, group: list[tuple[int, Check, Measure]]
     ) -> tuple[dict[int, CheckResult], float, psycopg.Error | None]:
-        columns = ", ".join(f"{how.expression} AS m{index}" for index, _, how in group)
-        joins = "".join(f" LEFT JOIN {how.join.table} ON {how.join.on}" for _, _, how in group if how.join)
+        relation = group[0][1].relation
+        statement = scan(relation, [how.part for _, _, how in group if how.part], self.catalog.get(relation, NO_TABLE))
         started = time.monotonic()
         try:
-            (row,) = self._ask(f"SELECT {columns} FROM {group[0][1].relation}{joins}")
+            (row,) = self._ask(statement)
         except psycopg.Error as error:
             self._refuse_to_go_on_alone(error)
             return {}, time.monotonic() - started, error
         seconds = (time.monotonic() - started) / len(group)
-        return {index: self._judge(check, how, row[f"m{index}"], seconds) for index, check, how in group}, seconds, None
+        results = {
+            index: self._judge(check, how, row[f"m{number}"], seconds)
+            for number, (index, check, how) in enumerate(group)
+        }
+        return results, seconds, None
 
     def _can_be_planned(self, how: Measure) -> bool:
         try:
