@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from data_quality.contract.lines import Lines
 from data_quality.contract.loader import SUFFIX, load_contract, load_contracts
 from data_quality.contract.model import Column, Contract, ContractError, Problem
 from data_quality.contract.personal import personal_by_name
@@ -59,7 +60,7 @@ def lint(paths: Iterable[Path]) -> list[Finding]:
 
 def _advice(contract: Contract) -> Iterator[Finding]:
     """Yield what is to be mended in a contract that can be read."""
-    lines = _Lines(Path(contract.path))
+    lines = Lines(Path(contract.path))
     for find in (_patterns, _values, _dataset, _columns, _rules):
         for level, where, message, suggestion in find(contract):
             yield Finding(contract.path, where, lines.of(where), level, message, suggestion)
@@ -70,7 +71,7 @@ Told = tuple[Literal["error", "warning"], str, str, str]  # level, where, messag
 
 def _error(problem: Problem) -> Finding:
     message, _, suggestion = problem.message.partition("; ")
-    line = _Lines(Path(problem.path)).of(problem.where)
+    line = Lines(Path(problem.path)).of(problem.where)
     return Finding(problem.path, problem.where, line, "error", message, suggestion)
 
 
@@ -173,41 +174,3 @@ def _rules(contract: Contract) -> Iterator[Told]:
         if rule.type == "sql" and "${table}" not in (rule.query or ""):
             message = f"rule {rule.name!r} does not read ${{table}}"
             yield "warning", "schema[0].quality", message, "write ${table} for the dataset's own table"
-
-
-class _Lines:
-    """Where in a file the place `schema[0].properties[3].name` stands; the nearest place above it that exists."""
-
-    def __init__(self, path: Path) -> None:
-        import yaml
-
-        self._root: Any = None
-        try:
-            self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            return
-
-    def of(self, where: str) -> int:
-        """Return the line, counted from 1; 0 for the file as a whole."""
-        told = re.match(r"line (\d+)", where)
-        if told or not where or self._root is None:
-            return int(told[1]) if told else 0
-        node, line = self._root, 0
-        for step in re.findall(r"[^.\[\]]+", where):
-            found = self._step(node, step)
-            if found is None:
-                break
-            line, node = found
-        return line
-
-    @staticmethod
-    def _step(node: Any, step: str) -> tuple[int, Any] | None:
-        if isinstance(node.value, str):
-            return None
-        for index, child in enumerate(node.value):
-            if isinstance(child, tuple):
-                if child[0].value == step:
-                    return child[0].start_mark.line + 1, child[1]
-            elif step == str(index):
-                return child.start_mark.line + 1, child
-        return None
