@@ -140,10 +140,11 @@ def _table(contract: Contract) -> dict[str, Any]:
         minutes = max(1, contract.freshness.seconds // 60)
         count = (minutes // 60, "hour") if minutes % 60 == 0 else (minutes, "minute")
         table["freshness"] = {"warn_after": {"count": count[0], "period": count[1]}}
-    return table | {"columns": [_column(column, contract) for column in contract.columns]}
+    return table | {"columns": [_column(column) for column in contract.columns]}
 
 
-def _column(column: Column, contract: Contract) -> dict[str, Any]:
+def _column(column: Column) -> dict[str, Any]:
+    """Return a column. Its rules are the contract's checks, and a key is one by the table's own constraint."""
     from pipelines.ingestion.columns import postgres_type
 
     entry: dict[str, Any] = {"name": column.column}
@@ -152,13 +153,6 @@ def _column(column: Column, contract: Contract) -> dict[str, Any]:
     entry["data_type"] = postgres_type(column)
     if column.is_pii:
         entry["config"] = {"tags": ["pii"]}
-    tests = []
-    if contract.key == (column.column,) and contract.ingest.write != "scd2":
-        tests.append("unique")
-    if column.primary_key:
-        tests.append("not_null")
-    if tests:
-        entry["data_tests"] = tests
     return entry
 
 

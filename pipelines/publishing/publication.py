@@ -101,7 +101,7 @@ def publish(
                     for mart in marts:
                         if mart.name in changed:
                             before_commit(mart.name)
-                            changes[mart.name] = _take_over(connection, mart, last)
+                            changes[mart.name] = _take_over(connection, mart)
                     before_commit("record")
                     number = _record(connection, build_id, run_id, started_at, changes, sources)
                     before_commit("commit")
@@ -153,25 +153,26 @@ def _last_start(connection: Connection) -> dt.datetime | None:
     return row[0] if row else None
 
 
-def _take_over(connection: Connection, mart: Mart, last: dt.datetime | None) -> Change:
+def _take_over(connection: Connection, mart: Mart) -> Change:
     new, old = shape_of(connection, CANDIDATE, mart.name), shape_of(connection, CURATED, mart.name)
     if new is None:
         return Change()  # a view, or dropped meanwhile
     if new != old:
         return Change(inserted=make_table(connection, mart.name, replace=old is not None))
-    if mart.incremental and BUILT_AT in new.columns and last is not None:
-        change = _merge(connection, mart, new, since=last)
+    newest = _newest_build(connection, mart) if mart.incremental and BUILT_AT in new.columns else None
+    if newest is not None:
+        change = _merge(connection, mart, new, since=newest)
         if _same_count(connection, mart):
             return change
     return _merge(connection, mart, new)
 
 
 def _merge(connection: Connection, mart: Mart, shape: Shape, since: dt.datetime | None = None) -> Change:
-    """Write the rows that differ: all of them, or those built since a moment, and then none is deleted."""
+    """Write the rows that differ: all of them, or those built after a moment, and then none is deleted."""
     candidate = sql.Identifier(CANDIDATE, mart.name)
     source: sql.Composable = candidate
     if since is not None:
-        source = sql.SQL("(SELECT * FROM {} WHERE {} >= {})").format(
+        source = sql.SQL("(SELECT * FROM {} WHERE {} > {})").format(
             candidate, sql.Identifier(BUILT_AT), sql.Literal(since)
         )
     values = [name for name in shape.columns if name not in shape.key]
@@ -220,6 +221,13 @@ def _touched(
         differs=differs,
     )
     return tuple(sorted(str(value) for (value,) in connection.execute(query) if value is not None))
+
+
+def _newest_build(connection: Connection, mart: Mart) -> dt.datetime | None:
+    """Return when the newest of the published rows was built: builds follow each other, later rows are unpublished."""
+    query = sql.SQL("SELECT max({}) FROM {}").format(sql.Identifier(BUILT_AT), sql.Identifier(CURATED, mart.name))
+    row = connection.execute(query).fetchone()
+    return row[0] if row else None
 
 
 def _same_count(connection: Connection, mart: Mart) -> bool:

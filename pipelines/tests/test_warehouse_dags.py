@@ -70,9 +70,9 @@ def test_the_build_gives_exact_figures(built: Run, query: Query) -> None:
     assert {state for task, state in built.states.items() if task != "hold_back"} == {"success"}
     assert built.states["hold_back"] == "skipped"
     assert query("SELECT * FROM curated.agg_revenue_daily ORDER BY sale_date", "reporter") == [
-        (*day("2026-01-01"), 1, 1, 1, Decimal("70.00"), Decimal("70.00")),
-        (*day("2026-01-07"), 1, 1, 2, Decimal("30.00"), Decimal("50.00")),
-        (*day("2026-01-08"), 2, 1, 7, Decimal("55.00"), Decimal("42.50")),
+        (*day("2026-01-01"), 1, 1, Decimal("70.00"), Decimal("70.00")),
+        (*day("2026-01-07"), 1, 2, Decimal("30.00"), Decimal("50.00")),
+        (*day("2026-01-08"), 2, 7, Decimal("55.00"), Decimal("42.50")),
     ]
     assert query(
         "SELECT product_id, product_category, sales, average_price FROM curated.dim_product ORDER BY 1", "reporter"
@@ -121,6 +121,7 @@ def test_lineage_leads_from_the_bucket_to_the_dashboard(
         if job == job_again and any(names[identity] == job for identity in jobs)
     }
     table, view = "warehouse.staging.sales", "warehouse.intermediate.stg_sales__sales"
+    daily = "warehouse.intermediate.int_sales__daily"
     fact, days = "warehouse.curated.fct_sales", "warehouse.curated.agg_revenue_daily"
     assert {
         ("sales", table),
@@ -129,7 +130,8 @@ def test_lineage_leads_from_the_bucket_to_the_dashboard(
         ("warehouse.intermediate.int_products__sold", "warehouse.curated.dim_product"),
         (view, fact),
         (fact, "fct_sales"),
-        (fact, days),
+        (view, daily),
+        (daily, days),
         (fact, "dashboard/sales"),
     } <= steps
     columns = {
@@ -141,7 +143,8 @@ def test_lineage_leads_from_the_bucket_to_the_dashboard(
         ("sales", "total_amount", table, "total_amount"),
         (table, "total_amount", view, "total_amount"),
         (view, "total_amount", fact, "total_amount"),
-        (fact, "total_amount", days, "revenue"),
+        (view, "total_amount", daily, "revenue"),
+        (daily, "revenue", days, "revenue"),
     } <= columns
     dashboard = metadata.dataset(f"superset://127.0.0.1:{airflow.superset_port}", "dashboard/sales")
     assert dashboard["owner"] == "sales-analytics"

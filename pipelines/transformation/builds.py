@@ -7,6 +7,7 @@ tests are, and a test that fails is its model's failure.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import threading
 from collections.abc import Iterable, Iterator
@@ -62,6 +63,7 @@ class BuildRecord:
         return record
 
     def __enter__(self) -> Self:
+        lock_builds(self._connection)
         with self._connection.transaction():
             if not self._resumed:
                 self._connection.execute("DELETE FROM audit.model_runs WHERE build_id = %s", [self._build_id])
@@ -112,6 +114,12 @@ class BuildRecord:
                     "UPDATE audit.model_runs SET ended_at = clock_timestamp() WHERE build_id = %s AND kind = 'build'",
                     [self._build_id],
                 )
+
+
+def lock_builds(connection: psycopg.Connection[Any]) -> None:
+    """Wait until no other build is at work, as long as the connection lives: by its time a row is told apart."""
+    number = int.from_bytes(hashlib.sha256(b"dataplatform:build").digest()[:8], "big", signed=True)
+    connection.execute("SELECT pg_advisory_lock(%s)", [number])
 
 
 def models_of_nodes(manifest: dict[str, Any]) -> dict[str, str]:

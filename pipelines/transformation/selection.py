@@ -63,8 +63,8 @@ def select_changed(
     # What the platform notes of itself changes with every file.
     sources = [*(datasets[dataset] for dataset in changed), *PLATFORM_SOURCES]
     criteria = [*(f"source:{source}+" for source in sources), "state:modified+"]
-    # dbt reads the option's value against the working directory otherwise.
-    arguments = ("--select", *criteria, "--state", str(published.absolute()))
+    # Unit tests are of the models' code, and run with every build of everything.
+    arguments = ("--select", *criteria, "--exclude-resource-type", "unit_test", "--state", str(published.absolute()))
     return Selection(arguments, f"what {', '.join(changed)} and changed models lead to", state)
 
 

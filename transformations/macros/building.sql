@@ -8,7 +8,18 @@
     missed because it came late or was committed out of order, as it would be by comparing times. -#}
 {% macro where_file_is_new(column) -%}
     {% if is_incremental() -%}
-        where {{ column }} not in (select built.file_id from (select distinct file_id from {{ this }}) as built)
+        where {{ column }} not in (
+            -- From one file to the next by the index on file_id, whatever the number of rows.
+            with recursive built as (
+                select min(file_id) as file_id from {{ this }}
+                union all
+                select (select min(rows.file_id) from {{ this }} as rows where rows.file_id > built.file_id)
+                from built
+                where built.file_id is not null
+            )
+
+            select built.file_id from built where built.file_id is not null
+        )
     {%- endif %}
 {%- endmacro %}
 

@@ -6,14 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
+
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack.supervisor import clean_environment
+
+WRITING = ("build", "run", "seed", "snapshot", "retry", "clone", "run-operation")
+"""Commands of dbt that write tables."""
 
 
 def run_dbt(settings: StackSettings, arguments: list[str]) -> int:
     """Run dbt with the given arguments, its sources those of the contracts, and return its exit code."""
     from data_quality.contract import load_contracts
     from pipelines.sources import current_project
+    from pipelines.transformation.builds import lock_builds
 
     # Apart from what Airflow's builds leave, which the demo and lineage read.
     work = settings.home / "dbt" / "by-hand"
@@ -30,4 +36,7 @@ def run_dbt(settings: StackSettings, arguments: list[str]) -> int:
         "DBT_LOG_PATH": str(work),
     }
     command = [str(Path(sys.executable).parent / "dbt"), *arguments]
-    return subprocess.run(command, env=clean_environment(environment), check=False).returncode
+    with psycopg.connect(settings.dsn("transformer"), autocommit=True) as connection:
+        if any(word in WRITING for word in arguments):
+            lock_builds(connection)  # Airflow's builds write the same tables
+        return subprocess.run(command, env=clean_environment(environment), check=False).returncode

@@ -1,35 +1,39 @@
+{{ config(materialized='table') }}
+
 with
 
-latest as (
-
-    -- A product can change its category: the newest sale knows the current one.
-    select distinct on (product_id)
-        product_id,
-        product_category
-    from {{ ref('stg_sales__sales') }}
-    order by product_id asc, updated_at desc, sale_id desc
-
-),
-
-totals as (
+by_category as (
 
     select
         product_id,
+        product_category,
+        max(updated_at) as newest,
         min(sale_date) as first_sold_on,
         max(sale_date) as last_sold_on,
         count(*) as sales,
-        round(sum(total_amount) / nullif(sum(quantity), 0), 2) as average_price
+        sum(quantity) as quantity,
+        sum(total_amount) as revenue
     from {{ ref('stg_sales__sales') }}
-    group by product_id
+    group by product_id, product_category
+
+),
+
+ranked as (
+
+    select
+        *,
+        row_number() over (partition by product_id order by newest desc, product_category asc) as place
+    from by_category
 
 )
 
 select
-    latest.product_id,
-    latest.product_category,
-    totals.first_sold_on,
-    totals.last_sold_on,
-    totals.sales,
-    totals.average_price
-from latest
-inner join totals on latest.product_id = totals.product_id
+    product_id,
+    -- A product can change its category: the newest sale knows the current one.
+    max(product_category) filter (where place = 1) as product_category,
+    min(first_sold_on) as first_sold_on,
+    max(last_sold_on) as last_sold_on,
+    sum(sales)::bigint as sales,
+    round(sum(revenue) / nullif(sum(quantity), 0), 2) as average_price
+from ranked
+group by product_id

@@ -5,10 +5,10 @@ by_month as (
     select
         date_trunc('month', sale_date)::date as month_start,
         product_category,
-        count(*) as sales,
-        sum(quantity) as quantity,
-        sum(total_amount) as revenue
-    from {{ ref('fct_sales') }}
+        sum(sales)::bigint as sales,
+        sum(quantity)::bigint as quantity,
+        sum(revenue) as revenue
+    from {{ ref('int_sales__daily') }}
     group by date_trunc('month', sale_date), product_category
 
 )

@@ -1,20 +1,3 @@
-with
-
-bought as (
-
-    select
-        customer_id,
-        count(*) as sales,
-        sum(quantity) as quantity,
-        sum(total_amount) as revenue,
-        min(sale_date) as first_sale_on,
-        max(sale_date) as last_sale_on
-    from {{ ref('fct_sales') }}
-    where customer_id is not null
-    group by customer_id
-
-)
-
 select
     bought.customer_id,
     customers.segment,
@@ -27,6 +10,6 @@ select
     bought.last_sale_on,
     rank() over (order by bought.revenue desc) as revenue_rank,
     {{ percent('bought.revenue', 'sum(bought.revenue) over ()') }} as revenue_share_percent
-from bought
+from {{ ref('int_customers__bought') }} as bought
 left join {{ ref('dim_customer') }} as customers
     on bought.customer_id = customers.customer_id and customers.is_current

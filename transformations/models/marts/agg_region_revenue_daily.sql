@@ -5,10 +5,10 @@ by_day as (
     select
         sale_date,
         region,
-        count(*) as sales,
+        sum(sales)::bigint as sales,
         sum(quantity)::bigint as quantity,
-        sum(total_amount) as revenue
-    from {{ ref('fct_sales') }}
+        sum(revenue) as revenue
+    from {{ ref('int_sales__daily') }}
     group by sale_date, region
 
 ),

@@ -1,27 +1,13 @@
 with
 
-by_customer as (
-
-    select
-        sale_date,
-        customer_id,
-        count(*) as sales,
-        sum(quantity) as quantity,
-        sum(total_amount) as revenue
-    from {{ ref('fct_sales') }}
-    group by sale_date, customer_id
-
-),
-
 by_day as (
 
     select
         sale_date,
         sum(sales)::bigint as sales,
-        count(customer_id) as customers,
         sum(quantity)::bigint as quantity,
         sum(revenue) as revenue
-    from by_customer
+    from {{ ref('int_sales__daily') }}
     group by sale_date
 
 )
@@ -29,7 +15,6 @@ by_day as (
 select
     sale_date,
     sales,
-    customers,
     quantity,
     revenue,
     round(

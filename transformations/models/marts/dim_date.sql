@@ -5,7 +5,7 @@ known as (
     select
         min(sale_date) as first_day,
         max(sale_date) as last_day
-    from {{ ref('stg_sales__sales') }}
+    from {{ ref('int_sales__daily') }}
     union all
     select
         min(ordered_at)::date as first_day,

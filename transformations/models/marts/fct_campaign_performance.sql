@@ -5,9 +5,9 @@ daily as (
     select
         sale_date,
         product_category,
-        count(*) as sales,
-        sum(total_amount) as revenue
-    from {{ ref('fct_sales') }}
+        sum(sales) as sales,
+        sum(revenue) as revenue
+    from {{ ref('int_sales__daily') }}
     group by sale_date, product_category
 
 ),

@@ -3,7 +3,8 @@
     incremental_strategy='merge',
     unique_key='order_id',
     on_schema_change='append_new_columns',
-    indexes=[{'columns': ['order_date']}],
+    post_hook="analyze {{ this }}",
+    indexes=[{'columns': ['order_date']}, {'columns': ['file_id']}],
     meta={'owner': 'order-management', 'partition_by': 'order_date'}
 ) }}
 

@@ -3,7 +3,8 @@
     incremental_strategy='merge',
     unique_key='sale_id',
     on_schema_change='append_new_columns',
-    indexes=[{'columns': ['sale_date']}],
+    post_hook="analyze {{ this }}",
+    indexes=[{'columns': ['sale_date']}, {'columns': ['file_id']}],
     meta={'owner': 'sales-analytics', 'partition_by': 'sale_date'}
 ) }}
 

@@ -42,8 +42,8 @@ INSERT INTO audit.file_ingestion_log (id, dataset, path, content_hash, contract_
 def bench_build(settings: StackSettings, rows: int) -> dict[str, Any]:
     """Build, publish and export the marts of `rows` sales; change one percent of them, and do it again.
 
-    Half of the change are sales of a new week, half are corrections of the month before. The seconds are of dbt as a whole, its
-    start included, of the publication and of the export.
+    Half of the change are sales of a new week, half are corrections of the month before. The seconds are of the model
+    fct_sales alone, of dbt as a whole with its start, of the publication and of the export.
     """
     with scratch_stack(settings, ("postgres", "s3")) as (scratch, folder):
         began = time.monotonic()
@@ -106,11 +106,10 @@ def _load(
     file: int,
 ) -> None:
     """Load sales as a file of their own; `more` is added to their amounts."""
-    numbers = {
-        name: sql.Literal(value) for name, value in {"first": first, "last": last, "more": more, "file": file}.items()
-    }
+    numbers = {"first": first, "last": last, "more": more, "file": file}
+    values = {name: sql.Literal(value) for name, value in numbers.items()}
     connection.execute(_FILE, {"file": file})
-    connection.execute(sql.SQL(_SALES).format(day=day, chosen=chosen, **numbers))
+    connection.execute(sql.SQL(_SALES).format(day=day, chosen=chosen, **values))
 
 
 def _build(settings: StackSettings, scratch: StackSettings, folder: Path, build_id: str) -> dict[str, float]:
@@ -155,6 +154,7 @@ def _build(settings: StackSettings, scratch: StackSettings, folder: Path, build_
     slowest = sorted(nodes, key=lambda node: -(node.seconds or 0))[:6]
     err.print("[dim]slowest: " + ", ".join(f"{node.kind} {node.name} {node.seconds:.1f} s" for node in slowest) + "[/]")
     return {
+        "model_fct_sales": round(next(node.seconds or 0 for node in nodes if node.name == "fct_sales"), 2),
         "dbt_build": round(built - began, 2),
         "publication": round(done - built, 2),
         "to_the_publication": round(done - began, 2),
