@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from data_quality.contract import load_contracts
+from data_quality.contract.pages import pages
 from dataplatform_cli.settings import StackSettings
 from pipelines.ingestion.columns import postgres_type
 from pipelines.sources import FILE, dbt_sources
@@ -28,6 +29,13 @@ def test_dbt_sources_are_made_of_the_contracts(repository: Path) -> None:
     contracts = load_contracts(repository / "data-quality" / "contracts")
     written = (repository / "transformations" / FILE).read_text()
     assert written == dbt_sources(contracts), "`dp contract sync` writes them anew"
+
+
+def test_pages_of_contracts_are_made_of_the_contracts(repository: Path) -> None:
+    wanted = pages(load_contracts(repository / "data-quality" / "contracts"))
+    folder = repository / "docs" / "contracts"
+    written = {path.name: path.read_text() for path in folder.glob("*.md")}
+    assert written == wanted, "`dp contract docs` writes them anew"
 
 
 def test_dbt_sources_have_the_columns_of_their_contracts(repository: Path) -> None:

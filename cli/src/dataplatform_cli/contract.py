@@ -1,4 +1,4 @@
-"""`dp contract`: data contracts inferred from files, checked, and brought into effect."""
+"""`dp contract`: data contracts inferred from files, checked, compared, described, and brought into effect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.ingestion.inference import Inference
 
 app = typer.Typer(
-    help="Data contracts: infer one from files, check them, bring them into effect.", no_args_is_help=True
+    help="Data contracts: infer one from files, find what breaks, bring them into effect.", no_args_is_help=True
 )
 
 
@@ -106,6 +106,68 @@ def lint(
         _print_findings(findings, errors)
     if errors:
         raise typer.Exit(1)
+
+
+@app.command()
+@reported
+def check(
+    against: Annotated[
+        str, typer.Option(metavar="REF|FOLDER", help="A git revision (a branch, a tag), or a folder of contracts.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Find what changed since a revision, what it breaks, and for whom.
+
+    Exit code 1 if something breaks and the contract's version does not say so by a new major number; 2 if there is no
+    such revision.
+    """
+    from data_quality.contract import load_contracts
+    from dataplatform_cli.contract_check import judge, show
+    from dataplatform_cli.contract_states import earlier
+
+    settings = settings_of_repository()
+    contracts = load_contracts(settings.contracts)
+    with earlier(against, settings.contracts) as before:
+        verdicts = judge(settings, before, contracts, settings.root / "transformations")
+        for problem in before.problems:  # it was in no effect: whatever it became, nothing leant on it
+            err.print(f"warning: at {against}: {problem}", style="yellow", markup=False, soft_wrap=True)
+    ok = not contracts.problems and not any(verdict.comparison.breaks for verdict in verdicts)
+    if as_json:
+        told = {
+            "ok": ok,
+            "against": against,
+            "contracts": [verdict.to_dict() for verdict in verdicts],
+            "problems": [str(problem) for problem in contracts.problems],
+        }
+        sys.stdout.write(json.dumps(told) + "\n")
+    else:
+        for problem in contracts.problems:
+            err.print(f"error: {problem}", style="red", markup=False, soft_wrap=True)
+        show(out, verdicts, against)
+    if not ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+@reported
+def docs(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; docs/contracts by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a page about each contract, for people: columns, rules, personal data, freshness, an example."""
+    from data_quality.contract import load_contracts
+    from data_quality.contract.pages import write_pages
+
+    settings = settings_of_repository()
+    contracts = load_contracts(settings.contracts)
+    if contracts.problems:
+        raise PlatformError("a contract is broken", "`dp contract lint` says which, where, and what helps")
+    folder = output or settings.root / "docs" / "contracts"
+    changed = write_pages(contracts, folder)
+    if as_json:
+        sys.stdout.write(json.dumps({"folder": str(folder), "changed": changed}) + "\n")
+    else:
+        out.print(f"{folder}: " + (", ".join(changed) if changed else "as it was"), markup=False, soft_wrap=True)
 
 
 @app.command()
