@@ -34,7 +34,7 @@ def _group_columns(parts: Sequence[Part], table: Table) -> list[str]:
         return []
     costly: dict[str, float] = {}
     for part in parts:
-        if isinstance(part, Counted) and part.column in table.distinct:
+        if isinstance(part, Counted) and part.column and part.column in table.distinct:
             costly[part.column] = costly.get(part.column, 0) + _cost(part)
     most, groups = min(table.rows / _ROWS_A_GROUP, _MOST_GROUPS), 1.0
     chosen: list[str] = []
