@@ -1,13 +1,16 @@
-"""Check the warehouse after every build: contracts and SQL checks in one task, Great Expectations in another.
+"""Look after the warehouse as it is published, every hour and whenever it is triggered.
 
-The checks share the builds' pool: in the middle of a build, tables of one are compared with those of the one before.
+monitors                                       what was loaded since the last look, beside what is usual
+published ─▶ sql_checks, great_expectations    contracts, SQL checks and suites, once anything has been published
+
+The gate of `build__curated` checks what is about to be published; this finds what goes wrong without a build, such as
+data that no longer comes.
 """
 
-from airflow.sdk import dag
+from airflow.sdk import dag, task
 
-from pipelines.assets import CURATED
 from pipelines.config.settings import get_settings
-from pipelines.operators import DataQualityCheckOperator, GreatExpectationsOperator
+from pipelines.operators import DataQualityCheckOperator, GreatExpectationsOperator, MonitorOperator
 from pipelines.utils.defaults import default_args
 
 settings = get_settings()
@@ -15,7 +18,7 @@ settings = get_settings()
 
 @dag(
     dag_id="check__warehouse",
-    schedule=[CURATED],
+    schedule="@hourly",
     max_active_runs=1,
     catchup=False,
     tags=["check", "quality"],
@@ -23,10 +26,19 @@ settings = get_settings()
     doc_md=__doc__,
 )
 def check_warehouse() -> None:
-    DataQualityCheckOperator(
-        task_id="sql_checks", pool="dbt", contracts=str(settings.contracts), folder=str(settings.quality / "checks")
-    )
-    GreatExpectationsOperator(task_id="great_expectations", pool="dbt", folder=str(settings.quality / "suites"))
+    @task.short_circuit
+    def published() -> bool:
+        """Whether there is anything to check: before the first publication every check of a mart would be an error."""
+        from pipelines.utils.publications import anything_published
+
+        return anything_published()
+
+    contracts = str(settings.contracts)
+    published() >> [
+        DataQualityCheckOperator(task_id="sql_checks", contracts=contracts, folder=str(settings.quality / "checks")),
+        GreatExpectationsOperator(task_id="great_expectations", folder=str(settings.quality / "suites")),
+    ]
+    MonitorOperator(task_id="monitors", contracts=contracts)
 
 
 check_warehouse()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipelines.operators.minio import MinIOFileSensorOperator, MinIOUploadOperator
     from pipelines.operators.postgres import PostgresTableSensorOperator
     from pipelines.operators.publishing import ExportCuratedOperator, HoldBackOperator, PublishOperator
-    from pipelines.operators.quality import DataQualityCheckOperator, GreatExpectationsOperator
+    from pipelines.operators.quality import DataQualityCheckOperator, GreatExpectationsOperator, MonitorOperator
     from pipelines.operators.replay import PutBackFailedFilesOperator, ReplayRejectedRowsOperator
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "IngestFilesOperator",
     "MinIOFileSensorOperator",
     "MinIOUploadOperator",
+    "MonitorOperator",
     "PostgresTableSensorOperator",
     "PublishOperator",
     "PutBackFailedFilesOperator",
@@ -55,6 +56,7 @@ _MODULES = {
     "ReplayRejectedRowsOperator": "replay",
     "DataQualityCheckOperator": "quality",
     "GreatExpectationsOperator": "quality",
+    "MonitorOperator": "quality",
 }
 
 

@@ -223,7 +223,7 @@ class DbtModelOperator(BaseOperator):
             raise AirflowSkipException("nothing that it is made of has changed")
         if found.state == "failed":
             mark_told(dsn, self.build_id, self.model)
-            raise AirflowFailException("\n".join(found.lines))
+            raise AirflowFailException("\n".join(found.reasons))
 
     def build_alone(self, context: Context, event: dict[str, Any] | None = None) -> None:
         """Build the model and its tests by themselves, after their failure in the run's build was told."""
@@ -254,7 +254,7 @@ class DbtModelOperator(BaseOperator):
         found = verdict(dsn, self.build_id, self.model)
         if found.state == "failed":
             mark_told(dsn, self.build_id, self.model)
-            raise AirflowFailException("\n".join(found.lines))
+            raise AirflowFailException("\n".join(found.reasons))
 
 
 def target_folder() -> Path:

@@ -269,6 +269,36 @@ class GreatExpectationsOperator(_CheckingOperator):
         return [result for suite in suites for result in run_suite(suite, dsn, schemas=self.schemas)]
 
 
+class MonitorOperator(_CheckingOperator):
+    """Observe the files that were loaded since the last look, and record what is odd about them, as warnings.
+
+    Monitors need no set-up: what is usual they learn from audit.observations, which they keep.
+
+    Example:
+        MonitorOperator(task_id="monitors", contracts="data-quality/contracts")
+
+    Args:
+        contracts: Folder of the contracts of the datasets that are watched.
+        postgres_conn_id: Postgres connection of a role that reads the schemas staging and audit, and writes audit.
+
+    Returns:
+        How many results have each status: a failed one is an alarm.
+    """
+
+    template_fields: Sequence[str] = ("contracts", "postgres_conn_id")
+
+    def __init__(self, *, contracts: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.contracts = contracts
+
+    def run_checks(self, dsn: str) -> list[CheckResult]:
+        """Look at every dataset."""
+        from data_quality.contract import load_contracts
+        from data_quality.monitors import watch
+
+        return watch(load_contracts(Path(self.contracts)), dsn)
+
+
 def _chosen(contracts: Sequence[Contract], names: Sequence[str]) -> list[Contract]:
     """Return the contracts of the given names; one that is not there would go unchecked without a word."""
     if missing := set(names) - {contract.name for contract in contracts}:

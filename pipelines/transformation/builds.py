@@ -159,7 +159,7 @@ def _is_model(unique_id: str) -> bool:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a model fares in a build, and the lines that tell why.
+    """How a model fares in a build, the lines that tell of it, and of a failure the reasons.
 
     `waiting` is before its build has begun, `unchanged` a model that the build did not have to build.
     `told` says that somebody has been told of this failure.
@@ -167,6 +167,7 @@ class Verdict:
 
     state: Literal["waiting", "running", "success", "failed", "unchanged"]
     lines: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
     told: bool = False
 
 
@@ -197,11 +198,12 @@ def judge(rows: list[dict[str, Any]]) -> Verdict:
     bad = [row for row in nodes if row["status"] in FAILED]
     skipped = own is not None and own["status"] == "skipped"
     if bad or skipped:
-        return Verdict("failed", lines, told=any(row["told"] for row in (*bad, own) if row))
+        reasons = tuple(_line(row) for row in bad) or ("it was not built: something that it reads has failed",)
+        return Verdict("failed", lines, reasons, any(row["told"] for row in (*bad, own) if row))
     if build["status"] == "error":
-        return Verdict("failed", (*lines, f"the build broke: {build['message']}"), told=build["told"])
+        return Verdict("failed", lines, (f"the build broke: {build['message']}",), build["told"])
     if not ended and dt.datetime.now(dt.UTC) - build["ended_at"] > SILENCE:
-        return Verdict("failed", (*lines, "the build has ended without a word; clear dbt_build to build again"))
+        return Verdict("failed", lines, ("the build has ended without a word; clear dbt_build to build again",))
     done = [row for row in tests if row["status"] not in ("started", "skipped")]
     if own and own["status"] == "success" and (ended or len(done) >= own["tests"]):
         return Verdict("success", lines)

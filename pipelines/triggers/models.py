@@ -56,6 +56,7 @@ class ModelBuiltTrigger(BaseTrigger):
                     yield TaskSkippedEvent()
                     return
                 if found.state == "failed":
+                    self.log.error("%s", "; ".join(found.reasons))
                     yield await self._failure(found)
                     return
                 if found.state == "running":
