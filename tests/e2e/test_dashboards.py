@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from dataplatform_cli.superset_api import Filter, SupersetClient
@@ -48,7 +49,7 @@ HEALTH_CHARTS = {
             FROM audit.file_ingestion_log AS log, jsonb_each_text(rejects_by_rule) AS found) AS refused
         GROUP BY 1, 2 ORDER BY 3 DESC""",
     "Checks by state": """
-        SELECT substr(dataset, strpos(dataset, '.') + 1), status, count(*) FROM audit.check_results AS result
+        SELECT severity, status, count(*) FROM audit.check_results AS result
         WHERE NOT EXISTS (
             SELECT FROM audit.check_results AS newer
             WHERE (newer.dataset, newer.check_name, newer.engine) = (result.dataset, result.check_name, result.engine)
@@ -101,7 +102,11 @@ def test_a_chart_of_sales_is_right_to_the_cent(
 
 @pytest.mark.parametrize("chart", HEALTH_CHARTS)
 def test_a_chart_of_the_platform_is_right(platform: Any, reporter: SupersetClient, chart: str) -> None:
-    compare(reporter.chart_data(chart), platform.rows(HEALTH_CHARTS[chart], "reporter"))
+    shown, held = reporter.chart_data(chart), platform.rows(HEALTH_CHARTS[chart], "reporter")
+    if chart == "Rejected rows by reason":  # the ten commonest, of which the last may be as common as the next
+        assert [row["rejected"] for row in shown] == [rows for *_, rows in held[:10]]
+        held = [row for row in held if {"rule": row[0], "dataset": row[1], "rejected": int(row[2])} in shown]
+    compare(shown, held)
 
 
 def test_the_reporter_looks_and_does_not_touch(platform: Any, reporter: SupersetClient) -> None:
@@ -170,8 +175,7 @@ def test_a_dashboard_is_drawn_on_desk_and_phone(platform: Any, reporters_page: A
     page.wait_for_timeout(1500)  # charts grow into their boxes
     page.screenshot(path=platform.settings.home / f"{slug}_{width}.png")
     shown = page.inner_text(".grid-container")
-    assert "error" not in shown.lower().replace("in error", "")
-    assert "No results" not in shown
+    assert not [said for said in ("Data error", "Unexpected error", "error occurred", "No results") if said in shown]
     box_widths = {
         round(box.bounding_box()["width"])
         for box in page.query_selector_all(".dashboard-component-chart-holder:not(:has(.handlebars))")
@@ -181,6 +185,20 @@ def test_a_dashboard_is_drawn_on_desk_and_phone(platform: Any, reporters_page: A
     assert len(box_widths) <= 3
     if width < 700:
         assert min(box_widths) > width / 3
+
+
+def test_what_holds_figures_back_is_said(platform: Any, reporters_page: Any) -> None:
+    page, dsn = reporters_page, platform.settings.dsn("transformer")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("""
+            INSERT INTO audit.publications (build_id, run_id, started_at, status, held_back_by, message)
+            VALUES ('shown', 'shown', now(), 'held_back', '{revenue_matches_sales}', '3 days differ')""")
+        try:
+            page.goto(f"{platform.settings.superset_url}/superset/dashboard/sales/?force=true")
+            page.locator(".handlebars", has_text="held back by revenue_matches_sales").wait_for(timeout=60_000)
+            assert "3 days differ" in page.inner_text(".handlebars")
+        finally:
+            connection.execute("DELETE FROM audit.publications WHERE build_id = 'shown'")
 
 
 def test_the_filters_change_what_is_shown(platform: Any, reporters_page: Any) -> None:
