@@ -132,3 +132,16 @@ def build(
     from dataplatform_cli.bench.build import bench_build, print_report
 
     _tell(bench_build(settings_of_repository(), rows), print_report, as_json)
+
+
+@app.command()
+@reported
+def monitors(
+    checks: Annotated[int, typer.Option(min=1000, help="Normal deliveries that are judged.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="What the histories are generated from.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Judge generated deliveries by their history: how many planted anomalies are found, how many alarms are false."""
+    from dataplatform_cli.bench.monitors import bench_monitors, print_report
+
+    _tell(bench_monitors(checks, seed), print_report, as_json)

@@ -86,8 +86,11 @@ def expected(
     low, high = back(middle - width), back(middle + width)
     if scale is Scale.COUNT:
         low, high = math.floor(low), math.ceil(high)
-    centre = back(middle)
-    return Expected(min(low, centre - 1.01 * step), max(high, centre + 1.01 * step), why)
+    if step:  # one step beside the usual is no wonder
+        centre = back(middle)
+        low = min(low, step * math.floor(centre / step) - step)
+        high = max(high, step * math.ceil(centre / step) + step)
+    return Expected(low, high, why)
 
 
 def _to_noon(times: Sequence[dt.datetime]) -> dt.timedelta:
