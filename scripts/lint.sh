@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Check the style of everything that is written by hand: Python, YAML, shell, Dockerfiles, the Compose file.
+# Check the style of everything that is written by hand: Python, YAML, SQL, shell, Dockerfiles, the Compose file.
 # Changes nothing. A tool that is not there is announced, and the rest goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,6 +19,7 @@ mapfile -t dockerfiles < <(git ls-files '*Dockerfile')
 check "Python" "$bin/ruff" check .
 check "Python's format" "$bin/ruff" format --check .
 check "YAML" "$bin/yamllint" --strict .
+check "models' SQL" "$bin/sqlfluff" lint --nocolor -q transformations
 check "shell scripts" "$bin/shellcheck" "${scripts[@]}"
 check "Dockerfiles" "$bin/hadolint" "${dockerfiles[@]}"
 

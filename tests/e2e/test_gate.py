@@ -105,8 +105,12 @@ def test_the_domains_data_are_served(platform: Any) -> None:
 def test_a_model_that_failed_is_built_alone_and_the_run_goes_on(platform: Any) -> None:
     """An order with a negative amount, which no contract would let in, stands for a fault in the data."""
     before = platform.rows("SELECT count(*), sum(amount) FROM curated.fct_orders", "reporter")
-    load(platform, "planted", "INSERT INTO staging.orders SELECT (jsonb_populate_record(o, jsonb_build_object("
-         "'order_id', 'PLANTED', 'amount', -5, '_file_id', %s::bigint))).* FROM staging.orders AS o LIMIT 1")  # fmt: skip
+    load(
+        platform,
+        "planted",
+        "INSERT INTO staging.orders SELECT (jsonb_populate_record(o, jsonb_build_object('order_id', 'PLANTED',"
+        " 'amount', -5, '_file_id', %s::bigint))).* FROM staging.orders AS o LIMIT 1",
+    )
     airflow = AirflowClient(platform.settings)
     run = airflow.trigger("build__curated")
     states = ended(airflow, run)

@@ -13,6 +13,13 @@ by_day as (
 
 ),
 
+regions as (
+
+    select distinct region
+    from by_day
+
+),
+
 days as (
 
     select
@@ -33,7 +40,7 @@ every_region as (
         coalesce(by_day.quantity, 0) as quantity,
         coalesce(by_day.revenue, 0.00) as revenue
     from days
-    cross join (select distinct by_day.region from by_day) as regions
+    cross join regions
     left join by_day on days.sale_date = by_day.sale_date and regions.region = by_day.region
 
 )

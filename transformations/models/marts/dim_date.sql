@@ -17,11 +17,12 @@ known as (
 days as (
 
     -- Whole years, so that a year's days can be counted.
-    select generate_series(
-        date_trunc('year', coalesce(min(first_day), current_date)),
-        date_trunc('year', coalesce(max(last_day), current_date)) + interval '1 year' - interval '1 day',
-        interval '1 day'
-    )::date as date_day
+    select
+        generate_series(
+            date_trunc('year', coalesce(min(first_day), current_date)),
+            date_trunc('year', coalesce(max(last_day), current_date)) + interval '1 year' - interval '1 day',
+            interval '1 day'
+        )::date as date_day
     from known
 
 )

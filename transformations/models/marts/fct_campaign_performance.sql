@@ -33,7 +33,7 @@ earned as (
         on
             daily.sale_date between campaigns.start_date - campaigns.days and campaigns.end_date
             -- A campaign without a category is for the brand: all sales are its own.
-            and (campaigns.product_category is null or daily.product_category = campaigns.product_category)
+            and (campaigns.product_category is null or campaigns.product_category = daily.product_category)
     group by campaigns.campaign_id
 
 )
