@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 import yaml
 from bundle import UUIDS, bundle
 from superset.app import create_app
