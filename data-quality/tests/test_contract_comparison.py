@@ -185,7 +185,7 @@ CASES: dict[str, tuple[str, str, set[tuple[str, str]], set[tuple[str, str]]]] = 
         {("rule_removed", W), ("rule_added", W)},
     ),
     "severity": ("severity: error", "severity: warning", {("severity_lowered", W)}, {("severity_raised", W)}),
-    "only the version": ("version: 1.2.3", "version: 1.3.0", set(), set()),
+    "only the version": ("version: 1.2.3", "version: 1.3.0", set(), {("version_lowered", W)}),
 }
 
 

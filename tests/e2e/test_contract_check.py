@@ -24,5 +24,5 @@ def test_readers_of_a_column_come_from_the_lineage(platform: Any, tmp_path: Path
     below = sales["downstream"]
     assert below["source"] == "metadata service"
     named = {(item["kind"], item["name"]): item for item in below["items"]}
-    assert named["dashboard", "dashboard/sales"]["owner"] == "sales-analytics"
+    assert named["dashboard", "sales"]["owner"] == "sales-analytics"
     assert named["table", "warehouse.curated.fct_sales"]["certain"]

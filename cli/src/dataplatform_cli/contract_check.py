@@ -43,7 +43,7 @@ class Verdict:
 
     @property
     def readers(self) -> list[Reader]:
-        """Everything below what breaks, each once, the certain ones first."""
+        """Everything below what breaks, each once: first what is certain, and of that what somebody owns."""
         known: dict[tuple[str, str], Reader] = {}
         for finding in self.findings:
             if finding.change.severity != "breaking":
@@ -52,7 +52,7 @@ class Verdict:
                 before = known.get((reader.kind, reader.name))
                 if before is None or (reader.certain and not before.certain):
                     known[reader.kind, reader.name] = reader
-        return sorted(known.values(), key=lambda item: (not item.certain, item.kind, item.name))
+        return sorted(known.values(), key=lambda item: (not item.certain, not item.owner, item.kind, item.name))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON has it."""

@@ -25,7 +25,7 @@ _REF = re.compile(r"""\bref\(\s*['"]([^'"]+)['"]\s*\)""")
 
 @dataclass(frozen=True)
 class Reader:
-    """Something below a dataset: a table or model, a dashboard, a product, a contract that refers to it.
+    """Something below a dataset: a table or model, files, a dashboard, a product, a contract that refers to it.
 
     `certain` is false where it is only known that it reads the dataset, not which of its columns.
     """
@@ -67,15 +67,16 @@ class CatalogReaders:
             return None
         told = answer.raise_for_status().json()
         dashboards = {item["id"] for item in told["dashboards"]}
-        readers = [
-            Reader(
-                "dashboard" if item["id"] in dashboards else "table",
-                str(item["name"]),
-                str(item.get("owner") or ""),
-                bool(item["certain"]),
-            )
-            for item in told["datasets"]
-        ]
+        readers = []
+        for item in told["datasets"]:
+            namespace, name, owner = str(item["namespace"]), str(item["name"]), str(item.get("owner") or "")
+            if item["id"] in dashboards:
+                kind, name = "dashboard", name.removeprefix("dashboard/")
+            elif namespace.startswith("s3://"):
+                kind, name = "files", f"{namespace}/{name}"
+            else:
+                kind = "table"
+            readers.append(Reader(kind, name, owner, bool(item["certain"])))
         return readers + [Reader("product", item["name"], item["owner"] or "") for item in told["products"]]
 
 

@@ -75,6 +75,9 @@ class Comparison:
 def compare(old: Contract, new: Contract) -> list[Change]:
     """Return what changed between two states of a dataset's contract, the worst first."""
     changes = [*compare_terms(old, new), *compare_columns(old, new)]
+    if version_step(old.version, new.version) == "lowered":
+        message = f"the version went back from {old.version} to {new.version}"
+        changes.append(Change("version_lowered", "warning", message, "versions only grow", None, "version"))
     return sorted(changes, key=lambda item: _SEVERITIES.index(item.severity))
 
 
