@@ -217,7 +217,7 @@ def _value(column: Column) -> Any:
         most = next((value for value in (column.maximum, column.exclusive_maximum) if value is not None), None)
         value = min(value, float(most)) if most is not None else value
         return int(value) if kind == "integer" else value
-    known = {
+    known: dict[str, Any] = {
         "date": "2026-01-31",
         "timestamp": "2026-01-31T12:00:00Z" if column.timezone else "2026-01-31T12:00:00",
         "time": "12:00:00",
