@@ -6,7 +6,7 @@ An alert never fails what it tells of: every channel has a time-out, and what go
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -14,10 +14,12 @@ from pipelines.alerts.model import Alert, of_outcomes
 from pipelines.config.settings import Settings, get_settings
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from data_quality.contract import Contract
     from pipelines.ingestion.model import FileOutcome
 
-__all__ = ["Alert", "on_task_failure", "report", "report_outcomes", "report_untold", "resolve"]
+__all__ = ["Alert", "on_task_failure", "report", "report_outcomes", "report_untold", "resolve", "resolve_healed"]
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +100,20 @@ def resolve(subject: str, stage: str, dsn: str | None = None) -> int:
     from pipelines.alerts.dispatch import Dispatch
 
     return Dispatch(dsn).resolve(subject, stage)
+
+
+def resolve_healed(dsn: str, succeeded: Callable[[str, str, dt.datetime], bool]) -> int:
+    """Close the alerts whose matter has gone well since; return how many messages told of it.
+
+    Args:
+        dsn: The warehouse as the loader.
+        succeeded: Whether a task (DAG, task) has succeeded since a moment.
+    """
+    from pipelines.alerts import healing, record
+
+    percent = get_settings().alert_rejected_percent
+    over = healing.healed(record.open_alerts(dsn), dsn, rejected_percent=percent, succeeded=succeeded)
+    return sum(resolve(subject, stage, dsn) for subject, stage in sorted(over))
 
 
 def _run_page(settings: Settings, dag_id: str, run_id: str) -> str:

@@ -1,7 +1,7 @@
-"""Tell of what alerts kept back: files that failed for a reason that had just been told, with their count.
+"""Tell of what alerts kept back, and close those whose matter has gone well since.
 
-An alert is sent at once and the same matter once in ALERT_WINDOW_MINUTES. This DAG sends the rest when the window has
-passed and nothing new has taken it along.
+An alert is sent at once and the same matter once in ALERT_WINDOW_MINUTES. This DAG sends the rest (files that failed
+for a reason that had just been told, with their count) when the window has passed and nothing new has taken it along.
 """
 
 import datetime as dt
@@ -35,7 +35,20 @@ def maintain_alerts() -> None:
             raise AirflowSkipException("nothing was kept back")
         return sent
 
+    @task
+    def resolve_healed() -> int:
+        """Close what is over, tell those who were told of it, and say how many messages that were."""
+        from pipelines import alerts
+        from pipelines.alerts.healing import airflow_successes
+        from pipelines.utils.connections import AIRFLOW, WAREHOUSE_LOADER, http_service, warehouse_dsn
+
+        sent = alerts.resolve_healed(warehouse_dsn(WAREHOUSE_LOADER), airflow_successes(*http_service(AIRFLOW)))
+        if not sent:
+            raise AirflowSkipException("nothing that was told of is over")
+        return sent
+
     report_untold()
+    resolve_healed()
 
 
 extend_global_openlineage_emission_policy(maintain_alerts(), emit=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import http.server
 import json
 import logging
@@ -22,6 +23,7 @@ from data_quality.contract import Contract, load_contract
 from pipelines import alerts
 from pipelines.alerts import dispatch
 from pipelines.config.settings import get_settings
+from pipelines.ingestion import ledger
 from pipelines.ingestion.model import FileOutcome
 
 pytestmark = pytest.mark.integration
@@ -239,6 +241,46 @@ def test_a_flood_is_one_message_with_a_count(
     assert alerts.report_untold(empty_database) == 1
     assert alerts.report_untold(empty_database) == 0
     assert webhook.messages[-1]["text"].startswith("sales: 800 files failed at validation: lacks column")
+
+
+def test_what_has_gone_well_since_is_closed_and_told_once(
+    configure: Any, webhook: Webhook, contract: Contract, empty_database: str
+) -> None:
+    configure(SMTP_HOST="")
+    alerts.report_outcomes(contract, [failed()], dsn=empty_database)
+    task = alerts.Alert("build__x.load", "task", "it broke", "me")
+    alerts.report([task], empty_database)
+    held = alerts.Alert("curated", "publication", "not published: a check failed", "me")
+    alerts.report([held, held], empty_database)
+    assert len(webhook.messages) == 3
+
+    def succeeded(dag_id: str, task_id: str, since: dt.datetime) -> bool:
+        return (dag_id, task_id) == ("build__x", "load") and since < dt.datetime.now(dt.UTC)
+
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        ledger.ensure_ledger(connection)
+        # The next file, which is good, was taken in before the alert; the one after it, afterwards.
+        for name, when in (("before", "now() - interval '1 hour'"), ("after", "now() + interval '1 second'")):
+            assert alerts.resolve_healed(empty_database, lambda *_: False) == 0
+            connection.execute(
+                "INSERT INTO audit.file_ingestion_log"
+                " (dataset, path, content_hash, contract_version, status, finished_at)"
+                f" VALUES ('sales', '{name}', '{name}', '1', 'succeeded', {when})".encode()
+            )
+        assert alerts.resolve_healed(empty_database, succeeded) == 2
+        assert alerts.resolve("curated", "publication", empty_database) == 1
+        assert alerts.resolve_healed(empty_database, succeeded) == 0
+        assert alerts.resolve("curated", "publication", empty_database) == 0
+        closed = connection.execute("SELECT count(*) FROM audit.alerts WHERE resolved_at IS NOT NULL").fetchone()
+        assert closed == (3,)
+    told = sorted(message["text"] for message in webhook.messages[3:])
+    assert told == [
+        "resolved: build__x.load failed: it broke",
+        "resolved: curated is held back: not published: a check failed",
+        "resolved: sales: 1 file failed at validation: lacks the required column sale_id",
+    ]
+    # The same again is a new matter, told at once.
+    assert alerts.report([held], empty_database) == 1
 
 
 def test_many_reasons_make_few_messages(

@@ -51,9 +51,17 @@ def test_policy(dag_bag: DagBag, dag_id: str) -> None:
         assert task.owner not in ("", "airflow")
         assert task.retry_exponential_backoff
         assert dt.timedelta(seconds=1) <= task.retry_delay <= dt.timedelta(minutes=5)
-        assert task.retries >= (0 if dag_id.startswith("maintain") else 1)
         callbacks = task.on_failure_callback
-        assert on_task_failure in (callbacks if isinstance(callbacks, (list, tuple)) else [callbacks])
+        told = on_task_failure in (callbacks if isinstance(callbacks, (list, tuple)) else [callbacks])
+        if dag_id == "build__curated":
+            # Before the publication hold_back tells of all that failed, in one alert; a model's next try is somebody's.
+            assert told == (task.task_id == "export")
+            assert task.retries == (
+                0 if task.task_id == "hold_back" or "models" in str(task.task_group.group_id) else 1
+            )
+        else:
+            assert told
+            assert task.retries >= (0 if dag_id.startswith("maintain") else 1)
 
 
 def test_a_contract_is_a_dag(dag_bag: DagBag) -> None:
