@@ -55,6 +55,11 @@ class _Series:
         """Return a factor of noise."""
         return math.exp(self.chance.gauss(0, self.noise))
 
+    def wild(self) -> float:
+        """Return a factor of noise that now and then is far out: Student's t of 5 degrees of freedom."""
+        chi = sum(self.chance.gauss(0, 1) ** 2 for _ in range(5)) / 5
+        return math.exp(0.05 * self.chance.gauss(0, 1) / math.sqrt(chi))
+
     def drawn(self, share: float) -> float:
         """Return the share that is found in as many rows as the dataset's base."""
         share *= math.exp(self.chance.gauss(0, 0.08))
@@ -77,6 +82,10 @@ _SHAPES = {
     ),
     "rows a working day": _Shape(
         Scale.COUNT, lambda s, n, at: s.base * s.week[at.weekday()] * s.stray(), _COUNTS, days=(0, 1, 2, 3, 4)
+    ),
+    "rows a day, heavy tails": _Shape(Scale.COUNT, lambda s, n, at: s.base * s.wild(), _COUNTS),
+    "rows a day, weekly, heavy tails": _Shape(
+        Scale.COUNT, lambda s, n, at: s.base * s.week[at.weekday()] * s.wild(), _COUNTS
     ),
     "rows a fortnight": _Shape(Scale.COUNT, lambda s, n, at: s.base * s.stray(), _COUNTS, first=12, every=14),
     "rows a day, two weeks old": _Shape(Scale.COUNT, lambda s, n, at: s.base * s.stray(), _COUNTS, first=14),

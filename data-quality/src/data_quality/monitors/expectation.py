@@ -23,8 +23,10 @@ MOST = 140
 """Observations that are looked at: older ones say little of today."""
 WEEKS = 4
 """Weeks of history from which a rhythm is looked for."""
+_LEAST_SEASON = 0.8
+"""What weekdays differ by, in standard deviations of the rest, from which they have expectations of their own."""
 _SIGMA = 1.4826  # of a normal distribution, in median absolute deviations
-_WIDTH = 5.0
+_WIDTH = 5.5
 """Standard deviations from the middle to each end of the range."""
 
 
@@ -76,10 +78,8 @@ def expected(
     shift = _to_noon([item.at for item in history])
     history, at = [replace(item, at=item.at + shift) for item in history], at + shift
     days = _rhythm(history)
-    if days and at.weekday() in days:
-        middle, sigma, why = _seasonal(history, values, at, days)
-    else:
-        middle, sigma, why = _level(history, values)
+    seasonal = _seasonal(history, values, at, days) if at.weekday() in days else None
+    middle, sigma, why = seasonal or _level(history, values)
     if scale is Scale.NUMBER:  # a mean or quantile of fewer rows strays more
         sigma *= math.sqrt(max(1.0, statistics.median(item.size for item in history) / max(size, 1)))
     width = _WIDTH * max(sigma, _floor(middle, scale, size, logarithmic))
@@ -114,7 +114,8 @@ def _rhythm(history: Sequence[Observation]) -> list[int]:
 
 def _seasonal(
     history: Sequence[Observation], values: Sequence[float], at: dt.datetime, days: Sequence[int]
-) -> tuple[float, float, str]:
+) -> tuple[float, float, str] | None:
+    """Return middle, standard deviation and reason, or None where the weekdays hardly differ."""
     from statsmodels.tsa.seasonal import STL  # type: ignore[import-untyped, unused-ignore]
 
     by_date = {item.at.date(): value for item, value in zip(history, values, strict=True)}
@@ -126,14 +127,18 @@ def _seasonal(
         series.append(by_date.get(date, before))
     period = len(days)
     parts = STL(series, period=period, robust=True, seasonal=13).fit()
-    # The trend's end hangs on the last few points; the slope is taken from farther back.
     trend, season = list(map(float, parts.trend)), list(map(float, parts.seasonal))
+    residuals = list(map(float, parts.resid))
+    rest = _spread(residuals)
+    if statistics.pstdev(season) < _LEAST_SEASON * rest:
+        return None
+    # The trend's end hangs on the last few points; the slope is taken from farther back.
     back = min(4 * period, len(trend) - 1)
     slope = (trend[-1] - trend[-1 - back]) / back
     middle = statistics.median(trend[-period:]) + slope * (period + 1) / 2 + season[-period]
-    residuals = [float(value) for value in parts.resid]
-    # What the model fits, it misses by less than what it has yet to see.
-    sigma = _spread(residuals) * math.sqrt(1 + 3 * period / len(series)) * 1.1
+    # What the model fits, it misses by less than what it has yet to see; and a weekday may stray more than others.
+    own = _spread(residuals[-period::-period]) if len(residuals) >= LEAST * period else 0.0
+    sigma = max(rest, own) * math.sqrt(1 + 3 * period / len(series)) * 1.1
     same = sum(date.weekday() == at.weekday() for date in by_date)
     weeks = len(series) // period
     return middle, sigma, f"from {same} {at:%A}s in {weeks} weeks of history"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from data_quality.monitors.expectation import Scale
 
@@ -16,8 +17,8 @@ class Metric:
     dimension: str
     words: str
     """How a value is told; `{value}` and `{column}` are filled in."""
-    only_low: bool = False
-    """Whether only too little of it is odd."""
+    odd: Literal["low", "high", "both"] = "both"
+    """Whether too little of it is odd, or too much."""
     judged: bool = True
 
     def told(self, column: str, value: float, scale: Scale) -> str:
@@ -27,8 +28,8 @@ class Metric:
 
 METRICS = {
     "volume": Metric("volume", Scale.COUNT, "completeness", "{value} rows"),
-    "table_rows": Metric("table_rows", Scale.COUNT, "completeness", "{value} rows in the table", only_low=True),
-    "rejected_share": Metric("rejected_share", Scale.SHARE, "conformity", "{value} of the rows rejected"),
+    "table_rows": Metric("table_rows", Scale.COUNT, "completeness", "{value} rows in the table", odd="low"),
+    "rejected_share": Metric("rejected_share", Scale.SHARE, "conformity", "{value} of the rows rejected", odd="high"),
     "null_share": Metric("null_share", Scale.SHARE, "completeness", "{value} of {column} without a value"),
     "distinct": Metric("distinct", Scale.COUNT, "uniqueness", "{value} different values of {column}"),
     "mean": Metric("distribution", Scale.NUMBER, "accuracy", "mean of {column} {value}"),

@@ -163,9 +163,7 @@ def _with_verdict(item: Seen, metric: Metric, past: list[Observation], whole: bo
     range_ = expected(history, item.at, scale, size=item.size, step=step)
     if range_ is None:
         return item
-    alarm = value < range_.low or (value > range_.high and not metric.only_low)
-    if metric.only_low and past:
-        alarm = alarm and value < past[-1].value
+    alarm = (value < range_.low and metric.odd != "high") or (value > range_.high and metric.odd != "low")
     message = f"{metric.told(item.column, value, scale)}; {_expected(range_, scale)}, {range_.why}. {upstream}"
     factor = max(item.size, 1) if of_rows else 1
     return replace(
