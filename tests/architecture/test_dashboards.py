@@ -172,3 +172,22 @@ def test_every_dashboard_of_curated_tables_is_an_exposure(repository: Path, asse
     assert {slug for slug, tables in shown.items() if tables} == set(exposures)
     for slug, exposure in exposures.items():
         assert {reference.split("'")[1] for reference in exposure["depends_on"]} == shown[slug]
+
+
+def test_metrics_mean_on_dashboards_what_dbt_says(repository: Path, assets: dict[str, Asset]) -> None:
+    declared = yaml.safe_load((repository / "transformations/models/marts/_metrics.yml").read_text())
+    aggregates = {"sum": "SUM({})", "count": "COUNT({})", "count_distinct": "COUNT(DISTINCT {})", "average": "AVG({})"}
+    shown = {
+        dataset["table_name"]: {metric["expression"] for metric in dataset["metrics"]}
+        for dataset in of(assets, "datasets").values()
+    }
+    used = {metric["type_params"]["measure"] for metric in declared["metrics"]}
+    compared = 0
+    for model in declared["semantic_models"]:
+        expressions = shown.get(model["model"].split("'")[1])
+        for measure in model["measures"]:
+            assert measure["name"] in used
+            if expressions is not None:
+                assert aggregates[measure["agg"]].format(measure["expr"]) in expressions, measure["name"]
+                compared += 1
+    assert compared >= 6
