@@ -222,3 +222,52 @@ def test_import_is_light():
     code = f"import sys, data_quality.contract; sys.exit(str([name for name in {heavy} if name in sys.modules] or ''))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.stderr.strip() == ""
+
+
+def test_relationships_and_comparisons(sales: dict[str, Any], tmp_path: Path) -> None:
+    table = sales["schema"][0]
+    table["relationships"] = [
+        {"from": ["product_id", "region"], "to": ["offers.product", "offers.region"]},
+        {"type": "foreignKey", "from": "sales.region", "to": "regions.name"},
+    ]
+    table["quality"].append(
+        {"name": "volume", "metric": "rowCount", "mustBeBetween": [-5, 50],
+         "customProperties": [{"property": "comparedTo", "value": "previous"}]}
+    )  # fmt: skip
+    path = tmp_path / "x.odcs.yaml"
+    path.write_text(yaml.safe_dump(sales))
+    contract = load_contract(path)
+    told = [(one.name, one.columns, one.to_dataset, one.to_columns, one.severity) for one in contract.references]
+    assert told == [
+        ("product_id_region_in_offers", ("product_id", "region"), "offers", ("product", "region"), "error"),
+        ("region_in_regions", ("region",), "regions", ("name",), "error"),
+        ("customer_id_in_customers", ("customer_id",), "customers", ("customer_id",), "warning"),
+        ("product_id_in_products", ("product_id",), "products", ("product_id",), "warning"),
+    ]
+    assert [rule.name for rule in contract.quality if rule.compared] == ["volume"]
+
+
+@pytest.mark.parametrize(
+    ("place", "entry", "where", "said"),
+    [
+        ("relationships", {"from": "no", "to": "a.b"}, "relationships[0].from", "'no' is no column of the dataset"),
+        ("relationships", {"from": "region", "to": "b"}, "relationships[0].to", "write <dataset>.<column>"),
+        ("relationships", {"from": "region", "to": ["a.b", "a.c"]}, "relationships[0].to", "one for each column"),
+        ("relationships", {"type": "lookup", "from": "region", "to": "a.b"}, "relationships[0].type", "foreignKey"),
+        ("relationships", {"from": "region", "to": "a.b", "customProperties": [{"property": "severty", "value": "x"}]},
+         "relationships[0].customProperties[0]", "did you mean 'severity'?"),
+        ("quality", {"metric": "rowCount", "unit": "percent", "mustBe": 1}, "quality[3].unit", "has no share"),
+        ("quality", {"metric": "nullValues", "unit": "share", "mustBe": 1}, "quality[3].unit", "known: rows, percent"),
+        ("quality", {"type": "sql", "query": "SELECT max(quantity) FROM ${table}", "unit": "percent", "mustBe": 1},
+         "quality[3].unit", "SELECT count(*) FROM ${table} WHERE"),
+        ("quality", {"metric": "rowCount", "mustBe": 1, "customProperties": [{"property": "comparedTo", "value": "x"}]},
+         "quality[3].customProperties[0].value", "the one known is previous"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_relationships_and_units(
+    sales: dict[str, Any], problems: Any, place: str, entry: dict[str, Any], where: str, said: str
+) -> None:
+    sales["schema"][0].setdefault(place, []).append(entry)
+    [(found, message)] = problems(sales)
+    assert found == f"schema[0].{where}"
+    assert said in message

@@ -88,7 +88,7 @@ def _library_rule(rule: QualityRule, contract: Contract) -> Rule:
     pattern = rule.arguments.get("pattern")
     if "validValues" in rule.arguments:
         return Accepted(column, tuple(rule.arguments["validValues"]), numeric, pattern)
-    return Pattern(column, pattern) if pattern else Metric("0")
+    return Pattern(column, pattern) if pattern else Metric("count(*) FILTER (WHERE false)")
 
 
 def _reference_check(reference: Reference, contract: Contract, schema: str, others: Mapping[str, Contract]) -> Check:

@@ -87,7 +87,17 @@ def read_measuring(
         report(join(where, "unit"), f"is {unit!r}; known: rows, percent")
     elif unit == "percent" and metric == "rowCount":
         report(join(where, "unit"), "rowCount has no share of the rows; compare it with the previous run")
+    elif unit == "percent" and entry.get("type") == "sql" and not _counts_rows(str(entry.get("query"))):
+        message = "percent is for a query that counts rows: SELECT count(*) FROM ${table} WHERE …"
+        report(join(where, "unit"), message)
     return ("percent" if unit == "percent" else "rows"), compared
+
+
+def _counts_rows(query: str) -> bool:
+    from data_quality.runners.folding import condition_of
+
+    filled = query.replace("${table}", "checked.rows").replace("${column}", '"column"')
+    return condition_of(filled, "checked", "rows") is not None
 
 
 def _listed(value: Any) -> list[Any]:
