@@ -31,6 +31,8 @@ CREATE TABLE audit.observations (
     detail jsonb,
     UNIQUE (dataset, file_id, metric, column_name)
 );
+CREATE INDEX observations_newest ON audit.observations (dataset, metric, column_name, observed_at);
+CREATE INDEX observations_observed_at ON audit.observations (observed_at);
 COMMENT ON TABLE audit.observations IS
     'One row for each measure of each delivered file; monitors take what they expect from it.';
 COMMENT ON COLUMN audit.observations.observed_at IS 'When the file was loaded.';
@@ -38,6 +40,8 @@ COMMENT ON COLUMN audit.observations.size IS 'Of how many rows the measure is.';
 COMMENT ON COLUMN audit.observations.learned IS
     'What later expectations are taken from: the value, or the end of the expected range that it broke.';
 """
+DAYS = 1_100
+"""How long observations are kept."""
 _INSERT = """
 INSERT INTO audit.observations (dataset, file_id, metric, column_name, observed_at, value, size, learned, expected_low,
     expected_high, alarm, message, detail)
@@ -85,6 +89,11 @@ def ensure_table(connection: Connection) -> None:
         there = connection.execute("SELECT to_regclass('audit.observations') IS NOT NULL AS there").fetchall()
         if not there[0]["there"]:
             connection.execute(TABLE)
+
+
+def forget(connection: Connection, now: dt.datetime) -> None:
+    """Remove observations that are older than any range looks back."""
+    connection.execute("DELETE FROM audit.observations WHERE observed_at < %s - %s * interval '1 day'", [now, DAYS])
 
 
 def read_history(connection: Connection, dataset: str) -> dict[Series, list[Observation]]:

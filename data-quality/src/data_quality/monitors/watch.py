@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 from data_quality.checks.model import CheckResult, Severity, Status
 from data_quality.contract import Contract
 from data_quality.monitors import history as kept
-from data_quality.monitors.expectation import Expected, Observation, Scale, expected
+from data_quality.monitors.expectation import MOST, Expected, Observation, Scale, expected
 from data_quality.monitors.history import Connection, Seen, Series
 from data_quality.monitors.measures import METRICS, Metric, shown
 from data_quality.monitors.profile import QUANTILES, Profile, profiles
@@ -35,8 +35,12 @@ _FILES = """
 SELECT id, path, contract_version, rows_read, rows_rejected, finished_at,
     lag(finished_at) OVER (ORDER BY finished_at, id) AS before,
     id IN (SELECT file_id FROM audit.observations WHERE dataset = %(table)s) AS observed
-FROM audit.file_ingestion_log WHERE dataset = %(dataset)s AND status = 'succeeded' AND replay_of IS NULL
- ORDER BY finished_at, id
+FROM (
+    SELECT * FROM audit.file_ingestion_log
+    WHERE dataset = %(dataset)s AND status = 'succeeded' AND replay_of IS NULL
+    AND finished_at > %(now)s - %(kept)s * interval '1 day'
+    ORDER BY finished_at DESC, id DESC LIMIT %(most)s
+) AS newest ORDER BY finished_at, id
 """
 _COLUMNS = """
 SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type FROM pg_attribute
@@ -78,6 +82,7 @@ def watch(contracts: Iterable[Contract], dsn: str, *, now: dt.datetime | None = 
         if not ledger[0]["there"]:
             return []
         kept.ensure_table(connection)
+        kept.forget(connection, now)
         for contract in contracts:
             started = time.monotonic()
             found = list(_watch_dataset(connection, contract, now))
@@ -88,7 +93,8 @@ def watch(contracts: Iterable[Contract], dsn: str, *, now: dt.datetime | None = 
 
 def _watch_dataset(connection: Connection, contract: Contract, now: dt.datetime) -> Iterator[CheckResult]:
     dataset = f"staging.{contract.table}"
-    files = connection.execute(_FILES, {"dataset": contract.name, "table": dataset}).fetchall()
+    given = {"dataset": contract.name, "table": dataset, "now": now, "kept": kept.DAYS, "most": MOST}
+    files = connection.execute(_FILES, given).fetchall()
     columns = _columns(connection, contract)
     if not files or not columns:
         return
@@ -209,7 +215,7 @@ def _upstream(connection: Connection, contract: Contract, file: dict[str, Any]) 
     if file["before"]:
         row = connection.execute(_FAILED, [contract.name, file["before"], file["finished_at"]]).fetchone()
         if row and row["files"]:
-            told.append(f"after {row['files']} that failed")
+            told.append(f"after {row['files']} file(s) that failed")
     return f"{', '.join(told)}."
 
 
@@ -259,7 +265,7 @@ def _freshness(
     range_ = expected(past, last, Scale.NUMBER, size=1)
     late = range_ is not None and hours > range_.high
     row = connection.execute(_FAILED, [contract.name, last, now]).fetchone()
-    failed = f", {row['files']} files have failed since" if row and row["files"] else ""
+    failed = f"; files that have failed since: {row['files']}" if row and row["files"] else ""
     usual = f"expected within {shown(range_.high)} hours, {range_.why}" if range_ else "too few deliveries for a rhythm"
     return _result(
         contract,
