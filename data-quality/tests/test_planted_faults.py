@@ -26,6 +26,7 @@ from data_quality.checks.rules import (
     Unique,
 )
 from data_quality.results import record
+from data_quality.runners.scan import scan
 from data_quality.runners.sql import MASK, run_checks
 
 pytestmark = pytest.mark.integration
@@ -55,6 +56,7 @@ def planted(column: str, value: str) -> str:
 
 BY_PERSON = ForeignKey(("person",), "staging", "people", ("person",))
 BY_BOTH = ForeignKey(("person", "region"), "staging", "people", ("person", "region"))
+SHARED = ("not_null", "accepted_words", "pattern", "foreign_key", "range_float")
 LAST_DAY = Threshold("mustBeLessThan", 86_400)
 CASES: dict[str, tuple[Rule, Threshold, str, Any]] = {
     "row_count": (RowCount(), Threshold("mustBe", 9), PLANT, 10),
@@ -163,6 +165,38 @@ def test_every_kind_has_its_case_and_clean_data_takes_three_scans(dsn: str) -> N
     assert [result for result in results if result.status is not Status.PASSED] == []
     # One for all that is counted; keys without an index and a query that isn't a count have one each.
     assert scans(dsn) - before == 1 + 3 + 1
+
+
+def test_counted_by_values_the_same_comes_out(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large table columns with few values are counted by value first."""
+    odd = [("person", "'P3'"), ("person", "NULL"), ("region", "'it''s'"), ("region", "'üüüü'"), ("code", "'AB-x'"),
+           ("rate", "'NaN'"), ("paid", "-1")]  # fmt: skip
+    for column, value in odd:
+        change(dsn, f"{planted(column, value)}; UPDATE staging.visits SET visit = visit + 10 WHERE visit = 10")
+    change(dsn, "ANALYZE staging.visits; ANALYZE staging.people")
+    checks = [check for check in all_checks() if check.name != "metric"]
+    checks += [replace(check, name=f"{check.name}_share", percent=True) for check in checks if check.name in SHARED]
+    statements: list[str] = []
+
+    def noted(*given: Any) -> str:
+        statements.append(scan(*given))
+        return statements[-1]
+
+    monkeypatch.setattr("data_quality.runners.sql.scan", noted)
+    by_row = run_checks(checks, dsn)
+    monkeypatch.setattr("data_quality.runners.scan._WORTHWHILE_ROWS", 1)
+    monkeypatch.setattr("data_quality.runners.scan._ROWS_A_GROUP", 0.001)
+    by_group = run_checks(checks, dsn)
+    assert ["GROUP BY" in statement for statement in statements] == [False, True]
+    assert '"person"' in statements[1].rpartition("GROUP BY")[2]
+    assert [(one.check, one.status, one.measured) for one in by_group if one.check != "freshness"] == [
+        (one.check, one.status, one.measured) for one in by_row if one.check != "freshness"
+    ]
+    assert {type(one.measured) for one in by_group} == {type(one.measured) for one in by_row}
+    change(dsn, "DELETE FROM staging.visits")
+    empty = {one.check: one.measured for one in run_checks(checks, dsn)}
+    assert "GROUP BY" in statements[2]
+    assert (empty["row_count"], empty["not_null_share"], empty["foreign_key"], empty["freshness"]) == (0, 0, 0, None)
 
 
 @pytest.mark.parametrize("severity", list(Severity))
