@@ -11,6 +11,8 @@ SQLALCHEMY_TRACK_MODIFICATIONS = False
 APP_NAME = "Data platform"
 WTF_CSRF_ENABLED = True
 TALISMAN_ENABLED = False  # it forces HTTPS; a proxy in front of a public address does that
+# Images from here only: Superset's pages bring a picture from a statistics service that would count every visit.
+DEFAULT_HTTP_HEADERS = {"Content-Security-Policy": "img-src 'self' data: blob:"}
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_HTTPONLY = True
 
