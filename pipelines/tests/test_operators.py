@@ -344,6 +344,31 @@ def test_quality_checks_stop_by_severity(
     query("DROP TABLE audit.check_results", "transformer")
 
 
+def test_checks_read_other_schemas_and_are_those_that_were_asked_for(
+    dag: DAG, run: Callable[[DAG], Run], query: Query, metadata: MetadataService, contracts: Path
+) -> None:
+    from pipelines.operators import DataQualityCheckOperator, MonitorOperator
+
+    two = {"name": "two", "dataset": "curated.things", "query": "SELECT count(*) FROM curated.things", "must_be": 2}
+    query("CREATE SCHEMA beside CREATE VIEW things AS SELECT generate_series(1, 2) AS n", "transformer")
+    try:
+        with dag:
+            DataQualityCheckOperator(task_id="beside", checks=[two], schemas={"curated": "beside"})
+            DataQualityCheckOperator(task_id="unknown", contracts=str(contracts), datasets=["salse"], retries=3)
+            DataQualityCheckOperator(task_id="twice", checks=[two, two], retries=3)
+            MonitorOperator(task_id="monitors", contracts=str(contracts))
+        done = run(dag)
+    finally:
+        query("DROP SCHEMA beside CASCADE", "transformer")
+    assert done.states == {"beside": "success", "unknown": "failed", "twice": "failed", "monitors": "success"}
+    assert query("SELECT dataset, status FROM audit.check_results WHERE check_name = 'two'") == [
+        ("curated.things", "passed")
+    ]
+    assert "there is no usable contract for salse: see `dp contract lint`" in done.errors["unknown"]
+    assert "more than one is curated.things two" in done.errors["twice"]
+    query("DROP TABLE audit.check_results", "transformer")
+
+
 def test_a_failure_for_good_is_told_with_owner_and_place(
     dag: DAG, run: Callable[[DAG], Run], caplog: pytest.LogCaptureFixture
 ) -> None:
