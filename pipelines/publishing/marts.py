@@ -23,7 +23,9 @@ class Mart:
 
 
 def marts_of(manifest: Path) -> list[Mart]:
-    """Return the marts of a dbt manifest, by name."""
+    """Return the marts of a dbt manifest, by name; none where dbt has not come so far as to write one."""
+    if not manifest.exists():
+        return []
     content = json.loads(manifest.read_text())
     emails = {group["owner"].get("name"): group["owner"].get("email") for group in content["groups"].values()}
     found = []

@@ -200,10 +200,13 @@ def test_a_wrong_row_is_held_back_and_the_last_good_version_serves(
         "INSERT INTO audit.file_ingestion_log (id, dataset, path, content_hash, contract_version, status, rows_read,"
         " rows_inserted) VALUES (999, 'sales', 's3://raw/sales/planted.csv', 'planted', '1.0.0', 'succeeded', 1, 1)"
     )
-    query(
-        'INSERT INTO staging.sales SELECT (jsonb_populate_record(s, \'{"sale_id": "E", "total_amount": 999,'
-        " \"_file_id\": 999}')).* FROM staging.sales AS s WHERE sale_id = 'D'"
-    )
+    # One is wrong by a rule of severity error, both together are more than the ledger knows, which is critical.
+    for name, amount in (("E", 999), ("F", 45)):
+        changes = json.dumps({"sale_id": name, "total_amount": amount, "_file_id": 999})
+        query(
+            f"INSERT INTO staging.sales SELECT (jsonb_populate_record(s, '{changes}')).* FROM staging.sales AS s"
+            " WHERE sale_id = 'D'"
+        )
     held = build()
     assert held.state == "failed"
     assert held.states["sql_checks"] == "failed"
@@ -212,12 +215,13 @@ def test_a_wrong_row_is_held_back_and_the_last_good_version_serves(
     assert held.asset_events == []
     # Only what the new file leads to was built, and it is in the candidate alone.
     assert (held.states["fct_sales"], held.states["fct_orders"]) == ("success", "skipped")
-    assert query("SELECT count(*) FROM candidate.fct_sales", "transformer") == [(5,)]
+    assert query("SELECT count(*) FROM candidate.fct_sales", "transformer") == [(6,)]
     assert query("SELECT * FROM curated.agg_revenue_daily ORDER BY 1", "reporter") == before
     ((status, message, held_back_by, is_older),) = query(
         "SELECT status, message, held_back_by, published_at < ended_at FROM audit.publication_latest", "reporter"
     )
-    assert (status, held_back_by, is_older) == ("held_back", "sales_total_is_quantity_times_price", True)
+    assert (status, is_older) == ("held_back", True)
+    assert set(held_back_by.split(", ")) == {"sales_total_is_quantity_times_price", "sales_agrees_with_ledger"}
     assert "sales_total_is_quantity_times_price: FAILED staging.sales" in message
     facts = metadata.dataset(warehouse, "warehouse.curated.fct_sales")
     assert facts["quality"]["state"] == "failing"
@@ -227,10 +231,16 @@ def test_a_wrong_row_is_held_back_and_the_last_good_version_serves(
     assert "are served" in publication["message"]
 
     query("UPDATE staging.sales SET total_amount = quantity * unit_price WHERE sale_id = 'E'")
-    query("UPDATE staging.sales SET _file_id = 1000 WHERE sale_id = 'E'")
+    # What is left is a warning: a sale in the future is noted, and published.
+    query("UPDATE staging.sales SET _file_id = 1000, sale_date = current_date + 9 WHERE sale_id = 'E'")
+    query("DELETE FROM staging.sales WHERE sale_id = 'F'")
     query("UPDATE audit.file_ingestion_log SET id = 1000 WHERE id = 999")
     healed = build()
     assert healed.state == "success"
+    assert query(
+        f"SELECT status, severity FROM audit.check_results WHERE run_id = '{healed.lineage_id('sql_checks')}'"
+        " AND check_name = 'sales_not_in_the_future'"
+    ) == [("failed", "warn")]
     assert query("SELECT count(*), sum(total_amount) FROM curated.fct_sales", "reporter") == [(5, Decimal("200.00"))]
     assert query("SELECT status FROM audit.publication_latest", "reporter") == [("published",)]
     assert metadata.dataset(warehouse, "warehouse.curated.fct_sales")["quality"]["state"] != "failing"

@@ -10,18 +10,21 @@ import datetime as dt
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import psycopg
+from psycopg.rows import dict_row
 
 from pipelines.transformation.running import FAILED, NodeResult
 
 BUILD = "build"
 HEARTBEAT = dt.timedelta(seconds=5)
+KEPT = dt.timedelta(days=180)
+"""How long rows of a build are kept."""
 SILENCE = dt.timedelta(minutes=2)
 """After so long without a heartbeat a build is taken for dead."""
 _MODELS = ("model", "snapshot", "seed")
@@ -39,7 +42,7 @@ ON CONFLICT (build_id, unique_id) DO UPDATE SET status = excluded.status, told =
 """
 _ROWS = """
 SELECT unique_id, name, kind, status, seconds, message, told, tests, model, ended_at
-FROM audit.model_runs WHERE build_id = %s AND (kind = 'build' OR model = %s)
+FROM audit.model_runs WHERE build_id = %s
 ORDER BY started_at NULLS LAST, unique_id
 """
 
@@ -65,6 +68,7 @@ class BuildRecord:
     def __enter__(self) -> Self:
         lock_builds(self._connection)
         with self._connection.transaction():
+            self._connection.execute("DELETE FROM audit.model_runs WHERE ended_at < now() - %s", [KEPT])
             if not self._resumed:
                 self._connection.execute("DELETE FROM audit.model_runs WHERE build_id = %s", [self._build_id])
             self._write(BUILD, BUILD, BUILD, None, NodeResult(BUILD, "running", _now(), _now()))
@@ -116,10 +120,17 @@ class BuildRecord:
                 )
 
 
-def lock_builds(connection: psycopg.Connection[Any]) -> None:
-    """Wait until no other build is at work, as long as the connection lives: by its time a row is told apart."""
+def lock_builds(connection: psycopg.Connection[Any], waiting: Callable[[], None] = lambda: None) -> None:
+    """Wait until no other build is at work, as long as the connection lives: by its time a row is told apart.
+
+    Args:
+        connection: To the warehouse.
+        waiting: Called where there is one to wait for.
+    """
     number = int.from_bytes(hashlib.sha256(b"dataplatform:build").digest()[:8], "big", signed=True)
-    connection.execute("SELECT pg_advisory_lock(%s)", [number])
+    if connection.execute("SELECT pg_try_advisory_lock(%s)", [number]).fetchone() != (True,):
+        waiting()
+        connection.execute("SELECT pg_advisory_lock(%s)", [number])
 
 
 def models_of_nodes(manifest: dict[str, Any]) -> dict[str, str]:
@@ -177,21 +188,26 @@ def verdict(dsn: str, build_id: str, model: str) -> Verdict:
     Raises:
         psycopg.Error: the warehouse is away.
     """
+    return judge(rows_of(dsn, build_id), model)
+
+
+def rows_of(dsn: str, build_id: str) -> list[dict[str, Any]]:
+    """Return what is known of a build by now: its own row, and one for each node that has begun.
+
+    Raises:
+        psycopg.Error: the warehouse is away.
+    """
     with _reading(dsn) as connection:
-        rows = connection.execute(_ROWS, [build_id, model]).fetchall()
-    return judge([dict(zip(_COLUMNS, row, strict=True)) for row in rows])
+        return connection.execute(_ROWS, [build_id]).fetchall()
 
 
-_COLUMNS = ("unique_id", "name", "kind", "status", "seconds", "message", "told", "tests", "model", "ended_at")
-
-
-def judge(rows: list[dict[str, Any]]) -> Verdict:
-    """Return the verdict from the rows of a build and of one model with its tests."""
+def judge(rows: list[dict[str, Any]], model: str) -> Verdict:
+    """Return how a model fares from the rows of its build."""
     build = next((row for row in rows if row["kind"] == BUILD), None)
     if build is None:
         return Verdict("waiting")
     ended = build["status"] != "running"
-    nodes = [row for row in rows if row["kind"] != BUILD]
+    nodes = [row for row in rows if row["model"] == model]
     own = next((row for row in nodes if row["kind"] in _MODELS), None)
     tests = [row for row in nodes if row["kind"] in _TESTS]
     lines = tuple(_line(row) for row in nodes if row["status"] not in ("started", "no-op"))
@@ -215,7 +231,8 @@ def judge(rows: list[dict[str, Any]]) -> Verdict:
 
 def unbuilt(dsn: str, build_id: str, models: Iterable[str]) -> list[str]:
     """Return those of some models that have failed in a build."""
-    return [model for model in models if verdict(dsn, build_id, model).state == "failed"]
+    rows = rows_of(dsn, build_id)
+    return [model for model in models if judge(rows, model).state == "failed"]
 
 
 def mark_told(dsn: str, build_id: str, model: str) -> None:
@@ -247,8 +264,9 @@ def built_since(connection: psycopg.Connection[Any], moment: dt.datetime | None)
 
 
 @contextmanager
-def _reading(dsn: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=10, options="-c timezone=UTC") as connection:
+def _reading(dsn: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    options = "-c timezone=UTC"
+    with psycopg.connect(dsn, autocommit=True, connect_timeout=10, options=options, row_factory=dict_row) as connection:
         yield connection
 
 

@@ -5,16 +5,50 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from pipelines.transformation.builds import Verdict, mark_told, verdict
+from pipelines.transformation.builds import Verdict, judge, mark_told, rows_of
 from pipelines.utils.connections import warehouse_dsn
 
 PATIENCE_SECONDS = 900.0
 """Give up after so long without a build, or without an answer of the warehouse."""
+
+
+class _Readings:
+    """What is known of a build, asked for once for all of the triggers that watch it."""
+
+    known: ClassVar[dict[tuple[str, str], _Readings]] = {}
+
+    def __init__(self, conn_id: str, build_id: str) -> None:
+        self._conn_id, self._build_id = conn_id, build_id
+        self._lock = asyncio.Lock()
+        self._dsn: str | None = None
+        self._rows: list[dict[str, Any]] = []
+        self._read_at = 0.0
+
+    @classmethod
+    def of(cls, conn_id: str, build_id: str) -> _Readings:
+        """Return those of a build; the ones of builds long past are forgotten."""
+        if len(cls.known) > 8:
+            cls.known.clear()
+        return cls.known.setdefault((conn_id, build_id), cls(conn_id, build_id))
+
+    async def dsn(self) -> str:
+        """Return the warehouse's address."""
+        if self._dsn is None:
+            self._dsn = await sync_to_async(warehouse_dsn)(self._conn_id)
+        return self._dsn
+
+    async def rows(self, age: float) -> list[dict[str, Any]]:
+        """Return the build's rows, read again where they are older than `age` seconds."""
+        async with self._lock:
+            if time.monotonic() - self._read_at > age:
+                self._rows = await sync_to_async(rows_of)(await self.dsn(), self._build_id)
+                self._read_at = time.monotonic()
+            return self._rows
 
 
 class ModelBuiltTrigger(BaseTrigger):
@@ -68,9 +102,9 @@ class ModelBuiltTrigger(BaseTrigger):
             await asyncio.sleep(self.poll_seconds)
 
     async def _look(self) -> Verdict | None:
+        readings = _Readings.of(self.conn_id, self.build_id)
         try:
-            dsn = await sync_to_async(warehouse_dsn)(self.conn_id)
-            return await sync_to_async(verdict)(dsn, self.build_id, self.model)
+            return judge(await readings.rows(self.poll_seconds / 2), self.model)
         except Exception as error:  # the next look may find the warehouse back
             self.log.warning("the build could not be looked at: %s", error)
             return None
@@ -79,6 +113,6 @@ class ModelBuiltTrigger(BaseTrigger):
         if found.told:
             self.log.info("it failed before: it is built alone now")
             return TriggerEvent({"model": self.model})
-        dsn = await sync_to_async(warehouse_dsn)(self.conn_id)
+        dsn = await _Readings.of(self.conn_id, self.build_id).dsn()
         await sync_to_async(mark_told)(dsn, self.build_id, self.model)
         return TaskFailedEvent()

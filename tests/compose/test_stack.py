@@ -30,7 +30,7 @@ SELECT quote_ident(table_schema) || '.' || quote_ident(table_name),
     string_agg(quote_ident(column_name), ', ' ORDER BY ordinal_position)
 FROM information_schema.columns
 WHERE table_schema IN ('staging', 'intermediate', 'curated')
-    AND column_name NOT IN ('_file_id', '_loaded_at', 'loaded_at')
+    AND column_name NOT IN ('_file_id', '_loaded_at', 'loaded_at', 'file_id', 'built_at', 'seconds')
 GROUP BY 1, table_schema, table_name ORDER BY 1
 """
 LEDGER = """

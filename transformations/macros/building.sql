@@ -24,6 +24,16 @@
 {%- endmacro %}
 
 
+{#- Rows that left the source leave the table, too. After the merge the table has every row of the source, so equal
+    counts say that there is nothing to look for. -#}
+{% macro delete_vanished(key, source) -%}
+    delete from {{ this }} as built
+    where
+        (select count(*) from {{ this }}) > (select count(*) from {{ source }})
+        and not exists (select from {{ source }} as source where source.{{ key }} = built.{{ key }})
+{%- endmacro %}
+
+
 {#- A share in percent, two decimals; none of nothing. -#}
 {% macro percent(part, whole) -%}
     round(100.0 * ({{ part }}) / nullif({{ whole }}, 0), 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 
+from dataplatform_cli.display import err
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack.supervisor import clean_environment
 
@@ -38,5 +39,6 @@ def run_dbt(settings: StackSettings, arguments: list[str]) -> int:
     command = [str(Path(sys.executable).parent / "dbt"), *arguments]
     with psycopg.connect(settings.dsn("transformer"), autocommit=True) as connection:
         if any(word in WRITING for word in arguments):
-            lock_builds(connection)  # Airflow's builds write the same tables
+            # Airflow's builds write the same tables.
+            lock_builds(connection, lambda: err.print("waiting for the build that is at work …"))
         return subprocess.run(command, env=clean_environment(environment), check=False).returncode

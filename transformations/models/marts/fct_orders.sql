@@ -3,7 +3,7 @@
     incremental_strategy='merge',
     unique_key='order_id',
     on_schema_change='append_new_columns',
-    post_hook="analyze {{ this }}",
+    post_hook=["{{ delete_vanished('order_id', ref('stg_sales__orders')) }}", "analyze {{ this }}"],
     indexes=[{'columns': ['order_date']}, {'columns': ['file_id']}],
     meta={'owner': 'order-management', 'partition_by': 'order_date'}
 ) }}

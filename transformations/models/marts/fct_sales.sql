@@ -3,7 +3,7 @@
     incremental_strategy='merge',
     unique_key='sale_id',
     on_schema_change='append_new_columns',
-    post_hook="analyze {{ this }}",
+    post_hook=["{{ delete_vanished('sale_id', ref('stg_sales__sales')) }}", "analyze {{ this }}"],
     indexes=[{'columns': ['sale_date']}, {'columns': ['file_id']}],
     meta={'owner': 'sales-analytics', 'partition_by': 'sale_date'}
 ) }}
