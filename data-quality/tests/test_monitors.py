@@ -208,8 +208,8 @@ def test_a_changed_table_is_told_with_the_delivery(contract: Contract, load: Cal
         connection.execute("ALTER TABLE staging.visits ADD odd text, ALTER visit TYPE text")
     load(2)
     assert told(watch([contract], dsn, now=MONDAY + 2 * DAY)) == {
-        "schema": "odd text is new, visit is text, was bigint; expected the columns of the delivery before. "
-        "It came with raw/visits/2.csv."
+        "schema": "2 columns changed; expected those of the delivery before. It came with raw/visits/2.csv. "
+        "The table's columns have changed: odd text is new, visit is text, was bigint."
     }
     load(3)
     assert told(watch([contract], dsn, now=MONDAY + 3 * DAY)) == {}

@@ -123,7 +123,8 @@ def _judged(
 ) -> Iterator[Seen]:
     """Yield the measures of a delivery with what is thought of them."""
     file = delivery.file
-    upstream = _upstream(connection, contract, file)
+    changed = _changed_columns(connection, contract, delivery.columns) if is_last else []
+    upstream = _upstream(connection, contract, file, changed)
     for item in _measures(delivery):
         metric = METRICS[item.metric]
         if delivery.profile is None or not metric.judged:  # an old file: only kept
@@ -132,7 +133,7 @@ def _judged(
         whole = any(column.column == item.column and column.logical_type == "integer" for column in contract.columns)
         yield _with_verdict(item, metric, past.get((item.metric, item.column), []), whole, upstream)
     if is_last:
-        yield _schema(connection, contract, delivery, upstream)
+        yield _schema(delivery, changed, upstream)
         item = Seen("table_rows", "", file["finished_at"], delivery.rows, delivery.rows)
         yield _with_verdict(item, METRICS["table_rows"], past.get(("table_rows", ""), []), False, upstream)
 
@@ -182,26 +183,30 @@ def _mostly_distinct(past: list[Observation]) -> bool:
     return bool(shares) and shares[len(shares) // 2] >= 0.1
 
 
-def _schema(connection: Connection, contract: Contract, delivery: _Delivery, upstream: str) -> Seen:
-    """Return the table's columns and types, an alarm where they are not what they were at the delivery before."""
-    at, columns = delivery.file["finished_at"], delivery.columns
+def _changed_columns(connection: Connection, contract: Contract, columns: dict[str, str]) -> list[str]:
+    """Return what is different of the table's columns and types since the delivery before, in words."""
     row = connection.execute(
         "SELECT detail FROM audit.observations WHERE dataset = %s AND metric = 'schema' "
         "ORDER BY observed_at DESC, file_id DESC LIMIT 1",
         [f"staging.{contract.table}"],
     ).fetchone()
     before: dict[str, str] = row["detail"] if row else columns
-    told = [
+    return [
         *(f"{name} {kind} is new" for name, kind in columns.items() if name not in before),
         *(f"{name} {kind} is gone" for name, kind in before.items() if name not in columns),
         *(f"{name} is {columns[name]}, was {kind}" for name, kind in before.items() if columns.get(name, kind) != kind),
     ]
-    message = f"{', '.join(told)}; expected the columns of the delivery before. {upstream}" if told else None
-    return Seen("schema", "", at, len(told), len(columns), 0, 0, bool(told), message, columns)
 
 
-def _upstream(connection: Connection, contract: Contract, file: dict[str, Any]) -> str:
-    """Return what came with a delivery: its file, another version of the contract, files that failed before it."""
+def _schema(delivery: _Delivery, changed: list[str], upstream: str) -> Seen:
+    """Return the table's columns and types, an alarm where they are not what they were at the delivery before."""
+    at, columns = delivery.file["finished_at"], delivery.columns
+    message = f"{len(changed)} columns changed; expected those of the delivery before. {upstream}" if changed else None
+    return Seen("schema", "", at, len(changed), len(columns), 0, 0, bool(changed), message, columns)
+
+
+def _upstream(connection: Connection, contract: Contract, file: dict[str, Any], changed: list[str]) -> str:
+    """Return what came with a delivery: its file, another contract version, failed files before it, other columns."""
     told = [f"It came with {file['path']}"]
     normal = connection.execute(
         "SELECT seen.detail ->> 'contract_version' AS version FROM audit.observations AS seen "
@@ -216,7 +221,8 @@ def _upstream(connection: Connection, contract: Contract, file: dict[str, Any]) 
         row = connection.execute(_FAILED, [contract.name, file["before"], file["finished_at"]]).fetchone()
         if row and row["files"]:
             told.append(f"after {row['files']} file(s) that failed")
-    return f"{', '.join(told)}."
+    columns = f" The table's columns have changed: {', '.join(changed)}." if changed else ""
+    return f"{', '.join(told)}.{columns}"
 
 
 def _verdicts(connection: Connection, contract: Contract, file: dict[str, Any]) -> Iterator[CheckResult]:
