@@ -116,7 +116,7 @@ def checks(
     gx: Annotated[bool, typer.Option(help="Whether Great Expectations runs beside ours.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Check a large table by 30 rules: one full scan as the limit, our checks, Great Expectations."""
+    """Check a large table by 30 rules: bare scans, our checks, Great Expectations."""
     from dataplatform_cli.bench.checks import bench_checks, print_report
 
     _tell(bench_checks(settings_of_repository(), rows, repeat, gx), print_report, as_json)
