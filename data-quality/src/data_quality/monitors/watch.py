@@ -54,6 +54,7 @@ _VERDICTS = """
 SELECT metric, column_name, value, size, expected_low, expected_high, alarm, message FROM audit.observations
 WHERE dataset = %s AND file_id = %s ORDER BY metric, column_name
 """
+_ONCE_ODD = "SELECT DISTINCT metric, column_name FROM audit.observations WHERE dataset = %s AND alarm ORDER BY 1, 2"
 
 
 @dataclass(frozen=True)
@@ -226,40 +227,58 @@ def _upstream(connection: Connection, contract: Contract, file: dict[str, Any], 
 
 
 def _verdicts(connection: Connection, contract: Contract, file: dict[str, Any]) -> Iterator[CheckResult]:
-    """Yield a result for each alarm of the newest file, and one for each kind of measure that has none."""
+    """Yield what the newest file is like: each measure that is odd or once was, and each kind that has no odd one."""
     dataset = f"staging.{contract.table}"
     rows = connection.execute(_VERDICTS, [dataset, file["id"]]).fetchall()
-    by_kind: dict[str, list[dict[str, Any]]] = {}
+    measured = {(row["metric"], row["column_name"]): row for row in rows}
+    # An alarm ends with a result of the same name, or it would be the newest of that name for ever.
+    for odd in connection.execute(_ONCE_ODD, [dataset]).fetchall():
+        name, column = odd["metric"], odd["column_name"]
+        row = measured.get((name, column))
+        if column or (row and row["alarm"]):  # without a column it is told of as a kind
+            yield _of_measure(contract, name, column, row)
+    kinds: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        by_kind.setdefault(METRICS[row["metric"]].kind, []).append(row)
-    for kind, measured in by_kind.items():
-        alarms = [row for row in measured if row["alarm"]]
-        for row in alarms:
-            metric = METRICS[row["metric"]]
-            share = metric.scale is Scale.SHARE
-            low, high = row["expected_low"], row["expected_high"]
-            yield _result(
-                contract,
-                "_".join(filter(None, (row["column_name"], row["metric"]))),
-                Status.FAILED,
-                column=row["column_name"] or None,
-                dimension=metric.dimension,
-                measured=round(row["value"], 6),
-                expected=None if row["metric"] == "schema" else f"{shown(low, share)} to {shown(high, share)}",
-                message=row["message"],
-            )
-        judged = [row for row in measured if row["expected_low"] is not None]
-        if not alarms and METRICS[measured[0]["metric"]].judged:
-            told = f"{len(judged)} of {len(measured)} measures had history enough to be judged; none was odd."
-            only = measured[0] if len(measured) == 1 else None
-            yield _result(
-                contract,
-                kind,
-                Status.PASSED,
-                dimension=METRICS[measured[0]["metric"]].dimension,
-                measured=round(only["value"], 6) if only else 0,
-                message=told if not only or only["expected_low"] is None else None,
-            )
+        if METRICS[row["metric"]].judged:
+            kinds.setdefault(METRICS[row["metric"]].kind, []).append(row)
+    for kind, of_kind in kinds.items():
+        if not any(row["alarm"] for row in of_kind):
+            yield _of_kind(contract, kind, of_kind)
+
+
+def _of_measure(contract: Contract, name: str, column: str, row: dict[str, Any] | None) -> CheckResult:
+    """Return the result of one measure of the newest file, None where it has no such measure."""
+    metric = METRICS[name]
+    check = "_".join(filter(None, (column, name)))
+    about: dict[str, Any] = {"column": column or None, "dimension": metric.dimension}
+    if row is None:
+        return _result(
+            contract, check, Status.SKIPPED, message="The newest file has no rows to measure it of.", **about
+        )
+    low, high, share = row["expected_low"], row["expected_high"], metric.scale is Scale.SHARE
+    has_range = low is not None and name != "schema"
+    return _result(
+        contract,
+        check,
+        Status.FAILED if row["alarm"] else Status.PASSED,
+        measured=round(row["value"], 6),
+        expected=f"{shown(low, share)} to {shown(high, share)}" if has_range else None,
+        message=row["message"],
+        **about,
+    )
+
+
+def _of_kind(contract: Contract, kind: str, rows: list[dict[str, Any]]) -> CheckResult:
+    """Return the result of a kind of measure of which none is odd."""
+    judged = sum(row["expected_low"] is not None for row in rows)
+    return _result(
+        contract,
+        kind,
+        Status.PASSED,
+        dimension=METRICS[rows[0]["metric"]].dimension,
+        measured=round(rows[0]["value"], 6) if len(rows) == 1 else 0,
+        message=f"{judged} of {len(rows)} measures had history enough to be judged; none was odd.",
+    )
 
 
 def _freshness(
@@ -285,7 +304,8 @@ def _freshness(
 
 
 def _result(contract: Contract, name: str, status: Status, **more: Any) -> CheckResult:
-    return CheckResult(name, f"staging.{contract.table}", status, Severity.WARN, ENGINE, **more)
+    # A prefix of their own: a rule of a contract may well be called volume.
+    return CheckResult(f"usual_{name}", f"staging.{contract.table}", status, Severity.WARN, ENGINE, **more)
 
 
 def _expected(range_: Expected, scale: Scale) -> str:
