@@ -95,11 +95,11 @@ def report_untold(dsn: str | None = None) -> int:
     return Dispatch(dsn).send_untold()
 
 
-def resolve(subject: str, stage: str, dsn: str | None = None) -> int:
+def resolve(subject: str, stage: str, dsn: str | None = None, raised_before: dt.datetime | None = None) -> int:
     """Close the alerts of a subject and stage, and tell those who were told of them that it is over. Never raises."""
     from pipelines.alerts.dispatch import Dispatch
 
-    return Dispatch(dsn).resolve(subject, stage)
+    return Dispatch(dsn).resolve(subject, stage, raised_before)
 
 
 def resolve_healed(dsn: str, succeeded: Callable[[str, str, dt.datetime], bool]) -> int:
@@ -113,7 +113,7 @@ def resolve_healed(dsn: str, succeeded: Callable[[str, str, dt.datetime], bool])
 
     percent = get_settings().alert_rejected_percent
     over = healing.healed(record.open_alerts(dsn), dsn, rejected_percent=percent, succeeded=succeeded)
-    return sum(resolve(subject, stage, dsn) for subject, stage in sorted(over))
+    return sum(resolve(subject, stage, dsn, raised) for (subject, stage), raised in sorted(over.items()))
 
 
 def _run_page(settings: Settings, dag_id: str, run_id: str) -> str:

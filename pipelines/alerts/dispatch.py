@@ -41,12 +41,12 @@ class Dispatch:
             return 0
         return sum(self._deliver_or_release(alert, files) for alert, files in waiting)
 
-    def resolve(self, subject: str, stage: str) -> int:
+    def resolve(self, subject: str, stage: str, raised_before: dt.datetime | None = None) -> int:
         """Tell that what the alerts of a subject and stage are about is over; return how many messages that were."""
         if self.dsn is None:
             return 0
         try:
-            over = record.resolve(self.dsn, subject, stage)
+            over = record.resolve(self.dsn, subject, stage, raised_before)
         except Exception as error:
             log.warning("audit.alerts is out of reach: %s", type(error).__name__)
             return 0

@@ -37,8 +37,8 @@ def healed(
     *,
     rejected_percent: float,
     succeeded: Callable[[str, str, dt.datetime], bool],
-) -> set[tuple[str, str]]:
-    """Return subject and stage of the alerts that are over.
+) -> dict[tuple[str, str], dt.datetime]:
+    """Return subject and stage of the alerts that are over, with when the newest of them was raised.
 
     Args:
         alerts: Open alerts, each with when it was last raised.
@@ -50,7 +50,7 @@ def healed(
     for alert, raised in alerts:
         key = (alert.subject, alert.stage)
         newest[key] = max(raised, newest.get(key, raised))
-    over = set()
+    over = {}
     with psycopg.connect(dsn, connect_timeout=5) as connection:
         for (subject, stage), raised in newest.items():
             if stage in FILE_STAGES:
@@ -64,7 +64,7 @@ def healed(
             else:
                 well = False
             if well:
-                over.add((subject, stage))
+                over[subject, stage] = raised
     return over
 
 

@@ -121,14 +121,17 @@ def open_alerts(dsn: str) -> list[tuple[Alert, dt.datetime]]:
     return [(Alert.from_dict(alert), last_at) for alert, last_at in rows]
 
 
-def resolve(dsn: str, subject: str, stage: str) -> list[Alert]:
-    """Note that what the alerts of a subject and stage tell of is over; return those that anybody had been told of."""
+def resolve(dsn: str, subject: str, stage: str, raised_before: dt.datetime | None = None) -> list[Alert]:
+    """Note that what the alerts of a subject and stage tell of is over; return those that anybody had been told of.
+
+    One that was raised after `raised_before` stays open.
+    """
     with _transaction(dsn) as connection:
         _ensure(connection)
         rows = connection.execute(
             "UPDATE audit.alerts SET resolved_at = now(), untold = 0 WHERE subject = %s AND stage = %s"
-            " AND resolved_at IS NULL RETURNING alert, sent_at IS NOT NULL",
-            [subject, stage],
+            " AND resolved_at IS NULL AND last_at <= coalesce(%s, now()) RETURNING alert, sent_at IS NOT NULL",
+            [subject, stage, raised_before],
         ).fetchall()
     return [Alert.from_dict(alert) for alert, told in rows if told]
 

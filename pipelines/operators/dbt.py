@@ -120,7 +120,8 @@ class DbtBuildOperator(BaseOperator):
 
         everything = str(self.full_refresh).lower() == "true"
         with psycopg.connect(dsn, autocommit=True) as connection:
-            return select_changed(connection, datasets, project, published_folder(), everything=everything)
+            places = (published_folder(), target_folder())
+            return select_changed(connection, datasets, project, *places, everything=everything)
 
     def _report_lineage(self, instance: Any, project: Path, target: Path) -> None:
         """Send the build's events. A build is not failed by its lineage."""
@@ -225,14 +226,22 @@ class DbtModelOperator(BaseOperator):
             mark_told(dsn, self.build_id, self.model)
             raise AirflowFailException("\n".join(found.reasons))
 
+    def _trigger(self) -> Any:
+        from pipelines.triggers.models import ModelBuiltTrigger
+
+        return ModelBuiltTrigger(self.build_id, self.model, self.postgres_conn_id, POLL_SECONDS)
+
     def build_alone(self, context: Context, event: dict[str, Any] | None = None) -> None:
         """Build the model and its tests by themselves, after their failure in the run's build was told."""
         from pipelines.transformation import BuildError, BuildRecord, run_dbt, verdict
         from pipelines.transformation.builds import mark_told, unbuilt
 
         dsn = warehouse_dsn(self.postgres_conn_id)
-        if verdict(dsn, self.build_id, self.model).state != "failed":
-            return  # a new build has taken care of it
+        state = verdict(dsn, self.build_id, self.model).state
+        if state in ("waiting", "running"):  # the whole run was cleared: a new build is on its way
+            self.defer(trigger=self._trigger(), method_name="build_alone")
+        if state != "failed":
+            return
         missing = unbuilt(dsn, self.build_id, self.reads)
         if missing:
             raise AirflowFailException(f"it reads {', '.join(missing)}, which failed: clear that first")

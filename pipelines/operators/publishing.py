@@ -122,7 +122,9 @@ class PublishOperator(_PublishingOperator):
         except PublicationRefused as refused:
             raise AirflowFailException(f"nothing was published, since of the build failed:\n{refused}") from refused
         published_folder().mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(manifest, published_folder() / "manifest.json")
+        kept = published_folder() / "manifest.json"
+        shutil.copyfile(manifest, kept.with_suffix(".new"))
+        kept.with_suffix(".new").replace(kept)
         for name, change in done.changes.items():
             self.log.info(
                 "%s: %s inserted, %s updated, %s deleted", name, change.inserted, change.updated, change.deleted
@@ -174,6 +176,7 @@ class HoldBackOperator(_PublishingOperator):
             run_id=instance.run_id,
             started_at=dt.datetime.fromisoformat(build["started_at"]),
             failed_checks=failed,
+            broken_tasks=_failed_tasks(instance),
         )
         if held is None:
             raise AirflowSkipException("the build is published")
@@ -246,3 +249,9 @@ class ExportCuratedOperator(_PublishingOperator):
             ],
             outputs=[OutputDataset(namespace="s3://curated", name=model) for model in self.exported],
         )
+
+
+def _failed_tasks(instance: Any) -> list[str]:
+    """Return the tasks of a run that have failed, sorted."""
+    states = instance.get_task_states(dag_id=instance.dag_id, run_ids=[instance.run_id]).get(instance.run_id, {})
+    return sorted(str(task) for task, state in states.items() if state == "failed")

@@ -135,9 +135,9 @@ class _Export:
             {"model": self.mart.name, "known": current["publication"] if current else 0},
         ).fetchall()
         changes = [change for change in (read_change(change) for _, change in rows) if change.rows]
-        if not rows or (current is not None and not changes):
-            return None, set()
         same_shape = current is not None and current["columns"] == self._columns()
+        if not rows or (same_shape and not changes):
+            return None, set()
         partial = same_shape and self.partition and all(change.partitions is not None for change in changes)
         months = {month for change in changes for month in change.partitions or ()} if partial else set()
         return int(rows[-1][0]), months

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.publishing.publication import publisher
+from pipelines.publishing.publication import publisher, set_aside
 from pipelines.transformation.builds import failures
 
 
@@ -48,9 +48,12 @@ def hold_back(
         Why, or None where the build is published already.
     """
     with publisher(dsn) as connection:
-        row = connection.execute("SELECT status FROM audit.publications WHERE build_id = %s", [build_id]).fetchone()
+        row = connection.execute(
+            "SELECT status FROM audit.publications WHERE build_id = %s AND started_at = %s", [build_id, started_at]
+        ).fetchone()
         if row == ("published",):
             return None
+        set_aside(connection, build_id)
         nodes = failures(connection, build_id)
         tests = [(name, message) for kind, name, message in nodes if kind in ("test", "unit_test")]
         broken = [f"{kind} {name}: {message}" for kind, name, message in nodes if kind not in ("test", "unit_test")]
@@ -65,7 +68,8 @@ def hold_back(
         connection.execute(
             "INSERT INTO audit.publications (build_id, run_id, started_at, status, held_back_by, message, seconds)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s)"
-            " ON CONFLICT (build_id) DO UPDATE SET status = excluded.status, ended_at = clock_timestamp(),"
+            " ON CONFLICT (build_id) DO UPDATE SET status = excluded.status, started_at = excluded.started_at,"
+            " ended_at = clock_timestamp(),"
             " held_back_by = excluded.held_back_by, message = excluded.message, seconds = excluded.seconds",
             [
                 *(build_id, run_id, started_at, held.status, [name for name, _ in wrong], held.message),

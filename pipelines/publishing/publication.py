@@ -21,7 +21,7 @@ from psycopg import sql
 
 from pipelines.publishing.marts import BUILT_AT, CANDIDATE, CURATED, Mart
 from pipelines.publishing.shapes import Shape, make_table, shape_of
-from pipelines.transformation.builds import built_since, failures
+from pipelines.transformation.builds import by_hand_since, failures, lock_builds, unpublished_models
 
 _LOCK_PATIENCE = "400ms"  # below Postgres' deadlock_timeout: whoever reads is never the victim
 _TRIES = 50
@@ -86,17 +86,21 @@ def publish(
     """
     began = time.monotonic()
     with publisher(dsn) as connection:
-        known = _find(connection, build_id)
+        known = _find(connection, build_id, started_at)
         if known:
             return known
+        # Nothing may be put in a candidate's place while it is taken over.
+        lock_builds(connection)
+        if by_hand_since(connection, started_at):
+            raise PublicationRefused("dbt was run by hand since this build began, unchecked: trigger build__curated")
         broken = failures(connection, build_id)
         if broken:
             raise PublicationRefused("\n".join(f"{kind} {name}: {message}" for kind, name, message in broken))
         for attempt in range(1, _TRIES + 1):
             try:
                 with _snapshot(connection):
-                    last = _last_start(connection)
-                    changed = built_since(connection, last)
+                    set_aside(connection, build_id)
+                    changed = unpublished_models(connection)
                     changes = {}
                     for mart in marts:
                         if mart.name in changed:
@@ -132,9 +136,11 @@ def _snapshot(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _find(connection: Connection, build_id: str) -> Publication | None:
+def _find(connection: Connection, build_id: str, started_at: dt.datetime) -> Publication | None:
+    """Return the publication of this very build: a run that is cleared builds anew under the same name."""
     row = connection.execute(
-        "SELECT id, changes FROM audit.publications WHERE build_id = %s AND status = 'published'", [build_id]
+        "SELECT id, changes FROM audit.publications WHERE build_id = %s AND started_at = %s AND status = 'published'",
+        [build_id, started_at],
     ).fetchone()
     if row is None:
         return None
@@ -148,17 +154,13 @@ def read_change(stored: dict[str, Any]) -> Change:
     return Change(**stored, partitions=None if partitions is None else tuple(partitions))
 
 
-def _last_start(connection: Connection) -> dt.datetime | None:
-    row = connection.execute("SELECT max(started_at) FROM audit.publications WHERE status = 'published'").fetchone()
-    return row[0] if row else None
-
-
 def _take_over(connection: Connection, mart: Mart) -> Change:
     new, old = shape_of(connection, CANDIDATE, mart.name), shape_of(connection, CURATED, mart.name)
     if new is None:
         return Change()  # a view, or dropped meanwhile
     if new != old:
-        return Change(inserted=make_table(connection, mart.name, replace=old is not None))
+        deleted, inserted = make_table(connection, mart.name)
+        return Change(inserted=inserted, deleted=deleted)
     newest = _newest_build(connection, mart) if mart.incremental and BUILT_AT in new.columns else None
     if newest is not None:
         change = _merge(connection, mart, new, since=newest)
@@ -267,6 +269,14 @@ def _record(
 def _same_key(shape: Shape) -> sql.Composed:
     return sql.SQL(" AND ").join(
         sql.SQL("t.{} = s.{}").format(sql.Identifier(name), sql.Identifier(name)) for name in shape.key
+    )
+
+
+def set_aside(connection: Connection, build_id: str) -> None:
+    """Give a publication that took place another name, where its run is run again: what it did is still true."""
+    connection.execute(
+        "UPDATE audit.publications SET build_id = build_id || '#' || id WHERE build_id = %s AND status = 'published'",
+        [build_id],
     )
 
 

@@ -23,6 +23,7 @@ JOIN pg_attribute ON attrelid = indrelid AND attnum = part.number
 WHERE indrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) AND indisprimary
 ORDER BY part.place
 """
+_KIND = "SELECT relkind FROM pg_class WHERE oid = to_regclass(format('%%I.%%I', %s::text, %s::text))"
 
 Connection = psycopg.Connection[Any]
 
@@ -43,13 +44,13 @@ def shape_of(connection: Connection, schema: str, table: str) -> Shape | None:
     """Return the shape of a table, or None where there is no such table.
 
     Raises:
-        NoKey: it has no primary key.
+        NoKey: it is a candidate without a primary key.
     """
     rows = connection.execute(_COLUMNS, [schema, table]).fetchall()
     if not rows:
         return None
     key = tuple(str(name) for (name,) in connection.execute(_KEY, [schema, table]))
-    if not key:
+    if not key and schema == CANDIDATE:
         raise NoKey(
             f"{schema}.{table} has no primary key, and a publication compares rows by it: give its model one"
             " (`constraints: [{type: primary_key}]` in its YAML, with an enforced contract)"
@@ -57,23 +58,29 @@ def shape_of(connection: Connection, schema: str, table: str) -> Shape | None:
     return Shape({name: (kind, required, comment) for name, kind, required, comment in rows}, key)
 
 
-def make_table(connection: Connection, name: str, *, replace: bool) -> int:
-    """Make the published table in the shape of its candidate, with its rows and indexes; return how many rows.
+def make_table(connection: Connection, name: str) -> tuple[int, int]:
+    """Make the published table in the shape of its candidate, with its rows and indexes, in the place of what is there.
 
     Rights that were granted on the table that it replaces are granted again.
+
+    Returns:
+        How many rows went, and how many came.
     """
     curated, candidate = sql.Identifier(CURATED, name), sql.Identifier(CANDIDATE, name)
-    grants: list[tuple[str, str]] = []
-    if replace:
-        found = connection.execute(
-            "SELECT grantee, privilege_type FROM information_schema.role_table_grants"
-            " WHERE table_schema = %s AND table_name = %s AND grantee <> current_user",
-            [CURATED, name],
-        )
-        grants = [(str(grantee), str(privilege)) for grantee, privilege in found]
-        connection.execute(sql.SQL("DROP TABLE {}").format(curated))
+    found = connection.execute(
+        "SELECT grantee, privilege_type FROM information_schema.role_table_grants"
+        " WHERE table_schema = %s AND table_name = %s AND grantee <> current_user",
+        [CURATED, name],
+    )
+    grants = [(str(grantee), str(privilege)) for grantee, privilege in found]
+    kind = connection.execute(_KIND, [CURATED, name]).fetchone()
+    deleted = 0
+    if kind is not None:
+        row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(curated)).fetchone()
+        deleted = int(row[0]) if row else 0
+        connection.execute(sql.SQL("DROP VIEW {}" if kind[0] == "v" else "DROP TABLE {}").format(curated))
     connection.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(curated, candidate))
     rows = connection.execute(sql.SQL("INSERT INTO {} SELECT * FROM {}").format(curated, candidate)).rowcount
     for grantee, privilege in grants:
         connection.execute(sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(privilege), curated, sql.Identifier(grantee)))
-    return rows
+    return deleted, rows

@@ -18,6 +18,7 @@ import pytest
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack import s3 as s3_server
 from pipelines.publishing import Change, Mart, PublicationRefused, export_models, hold_back, publish
+from pipelines.transformation.builds import note_by_hand
 
 pytestmark = pytest.mark.integration
 
@@ -34,6 +35,7 @@ class Builder:
     def __init__(self, settings: StackSettings) -> None:
         self.settings, self.dsn = settings, settings.dsn("transformer")
         self.number = 0
+        self.started: dict[str, dt.datetime] = {}
 
     def sql(self, *statements: str, role: str = "transformer") -> list[tuple[Any, ...]]:
         with psycopg.connect(self.settings.dsn(role)) as connection:
@@ -61,7 +63,7 @@ class Builder:
         )
 
     def publish(self, build_id: str, **more: Any) -> dict[str, Change]:
-        started = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=5)
+        started = self.started.setdefault(build_id, dt.datetime.now(dt.UTC))
         arguments = {"build_id": build_id, "run_id": "test", "sources": {}, "started_at": started}
         return publish(self.dsn, MARTS, **{**arguments, **more}).changes
 
@@ -138,7 +140,7 @@ def test_a_table_of_another_shape_is_made_anew_with_its_rights(builder: Builder)
     builder.publish(builder.build())
     builder.sql("GRANT UPDATE ON curated.pub_fact TO reporter")
     changes = builder.publish(builder.build("ALTER TABLE candidate.pub_fact ADD COLUMN more text DEFAULT 'x'"))
-    assert changes["pub_fact"] == Change(inserted=ROWS)
+    assert changes["pub_fact"] == Change(inserted=ROWS, deleted=ROWS)
     assert builder.sql("SELECT DISTINCT more FROM curated.pub_fact", role="reporter") == [("x",)]
     assert builder.sql("SELECT has_table_privilege('reporter', 'curated.pub_fact', 'UPDATE')") == [(True,)]
     assert builder.sql("SELECT col_description('curated.pub_fact'::regclass, 4)", role="reporter") == [("A word.",)]
@@ -166,9 +168,44 @@ def test_publishing_twice_is_publishing_once(builder: Builder) -> None:
     first = builder.publish(build)
     assert builder.publish(build) == first
     assert builder.sql("SELECT count(*) FROM audit.publications") == [(1,)]
+    started_at = builder.started[build]
+    assert hold_back(builder.dsn, build_id=build, run_id="test", started_at=started_at, failed_checks=[]) is None
+
+
+def test_a_run_that_is_run_again_publishes_again_or_is_held_back(builder: Builder) -> None:
+    build = builder.build()
+    builder.publish(build)
+    builder.sql(
+        "UPDATE audit.model_runs SET ended_at = clock_timestamp()", "UPDATE candidate.pub_total SET version = 2"
+    )
+    builder.started.pop(build)
+    assert builder.publish(build)["pub_total"] == Change(updated=1)
+    known = builder.sql("SELECT build_id, status FROM audit.publications ORDER BY id")
+    assert [status for _, status in known] == ["published", "published"]
+    assert known[1][0] == build
     assert hold_back(
-        builder.dsn, build_id=build, run_id="test", started_at=dt.datetime.now(dt.UTC), failed_checks=[]
-    ) is None  # fmt: skip
+        builder.dsn, build_id=build, run_id="test", started_at=dt.datetime.now(dt.UTC), failed_checks=[("x", "y")]
+    ) is not None  # fmt: skip
+    states = builder.sql("SELECT status FROM audit.publications ORDER BY id")
+    assert states == [("published",), ("published",), ("held_back",)]
+
+
+def test_what_was_built_by_hand_is_not_published(builder: Builder) -> None:
+    builder.publish(builder.version(1))
+    build = builder.version(2)
+    builder.started[build] = dt.datetime.now(dt.UTC)
+    with psycopg.connect(builder.dsn) as connection:
+        note_by_hand(connection)
+    with pytest.raises(PublicationRefused, match="by hand"):
+        builder.publish(build)
+    assert builder.sql("SELECT version FROM curated.pub_total", role="reporter") == [(1,)]
+
+
+def test_tables_of_before_the_gate_are_taken_over(builder: Builder) -> None:
+    """dbt wrote to curated itself, tables without a primary key and views among them."""
+    builder.sql("CREATE TABLE curated.pub_fact AS SELECT 1 AS id", "CREATE VIEW curated.pub_total AS SELECT 1 AS id")
+    changes = builder.publish(builder.build())
+    assert changes == {"pub_fact": Change(inserted=ROWS, deleted=1), "pub_total": Change(inserted=1, deleted=1)}
 
 
 def test_a_mart_without_a_key_says_what_to_do(builder: Builder) -> None:
@@ -236,7 +273,7 @@ def before(step):
         os.kill(os.getpid(), signal.SIGKILL)
     steps.append(step)
 if what == "publish":
-    now = dt.datetime.now(dt.UTC)
+    now = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
     publish(dsn, marts, build_id=build, run_id="t", sources={}, started_at=now, before_commit=before)
 else:
     from pipelines.ingestion.objects import s3_client

@@ -126,11 +126,11 @@ def test_lineage_leads_from_the_bucket_to_the_dashboard(
     assert {
         ("sales", table),
         (table, view),
-        (view, "warehouse.intermediate.int_products__sold"),
+        (fact, "warehouse.intermediate.int_products__sold"),
         ("warehouse.intermediate.int_products__sold", "warehouse.curated.dim_product"),
         (view, fact),
         (fact, "fct_sales"),
-        (view, daily),
+        (fact, daily),
         (daily, days),
         (fact, "dashboard/sales"),
     } <= steps
@@ -143,7 +143,7 @@ def test_lineage_leads_from_the_bucket_to_the_dashboard(
         ("sales", "total_amount", table, "total_amount"),
         (table, "total_amount", view, "total_amount"),
         (view, "total_amount", fact, "total_amount"),
-        (view, "total_amount", daily, "revenue"),
+        (fact, "total_amount", daily, "revenue"),
         (daily, "revenue", days, "revenue"),
     } <= columns
     dashboard = metadata.dataset(f"superset://127.0.0.1:{airflow.superset_port}", "dashboard/sales")

@@ -21,11 +21,11 @@ from psycopg.rows import dict_row
 
 from pipelines.transformation.running import FAILED, NodeResult
 
-BUILD = "build"
+BUILD, BY_HAND = "build", "by hand"
 HEARTBEAT = dt.timedelta(seconds=5)
 KEPT = dt.timedelta(days=180)
 """How long rows of a build are kept."""
-SILENCE = dt.timedelta(minutes=2)
+SILENCE = dt.timedelta(minutes=5)
 """After so long without a heartbeat a build is taken for dead."""
 _MODELS = ("model", "snapshot", "seed")
 _TESTS = ("test", "unit_test")
@@ -51,6 +51,7 @@ class BuildRecord:
     """Writes what becomes of a build. Use it as a context: it keeps a heartbeat going, and marks a build that broke."""
 
     def __init__(self, dsn: str, build_id: str, target: Path, *, last_try: bool = True) -> None:
+        self._dsn = dsn
         self._connection = psycopg.connect(dsn, autocommit=True, options="-c timezone=UTC")
         self._build_id, self._target, self._last_try = build_id, target, last_try
         self._models: dict[str, str] = {}
@@ -66,7 +67,6 @@ class BuildRecord:
         return record
 
     def __enter__(self) -> Self:
-        lock_builds(self._connection)
         with self._connection.transaction():
             self._connection.execute("DELETE FROM audit.model_runs WHERE ended_at < now() - %s", [KEPT])
             if not self._resumed:
@@ -74,6 +74,9 @@ class BuildRecord:
             self._write(BUILD, BUILD, BUILD, None, NodeResult(BUILD, "running", _now(), _now()))
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
+        # On a connection of its own: the heartbeat goes on while this build waits for another.
+        self._turn = psycopg.connect(self._dsn, autocommit=True)
+        lock_builds(self._turn)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -84,6 +87,7 @@ class BuildRecord:
         message = None if error is None else str(error)
         self._write(BUILD, BUILD, BUILD, None, NodeResult(BUILD, status, None, _now(), None, message))
         self._connection.close()
+        self._turn.close()
 
     def note(self, node: NodeResult) -> None:
         """Write what is known of a node by now."""
@@ -253,14 +257,34 @@ def failures(connection: psycopg.Connection[Any], build_id: str) -> list[tuple[s
     return [(str(kind), str(name), str(message)) for kind, name, message in rows]
 
 
-def built_since(connection: psycopg.Connection[Any], moment: dt.datetime | None) -> set[str]:
-    """Return the models that were built well after a moment, or ever."""
+def unpublished_models(connection: psycopg.Connection[Any]) -> set[str]:
+    """Return the models that were built since the last publication, by builds that were held back or are at work."""
     rows = connection.execute(
         "SELECT DISTINCT name FROM audit.model_runs WHERE kind = 'model' AND status = 'success'"
-        " AND (%(moment)s::timestamptz IS NULL OR ended_at >= %(moment)s)",
-        {"moment": moment},
+        " AND build_id NOT IN (SELECT build_id FROM audit.publications WHERE status = 'published')"
+        " AND ended_at > coalesce((SELECT max(started_at) FROM audit.publications WHERE status = 'published'),"
+        " '-infinity')"
     )
     return {str(name) for (name,) in rows}
+
+
+def note_by_hand(connection: psycopg.Connection[Any]) -> None:
+    """Note that dbt was run by hand: what it wrote has passed no check, and no build knows of it."""
+    connection.execute(
+        "INSERT INTO audit.model_runs (build_id, unique_id, name, kind, status, started_at, ended_at)"
+        " VALUES ('by hand ' || clock_timestamp(), %s, %s, %s, 'success', clock_timestamp(), clock_timestamp())",
+        [BUILD, BUILD, BY_HAND],
+    )
+
+
+def by_hand_since(connection: psycopg.Connection[Any], moment: dt.datetime | None) -> bool:
+    """Whether dbt was run by hand after a moment, or ever."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM audit.model_runs WHERE kind = %(kind)s"
+        " AND (%(moment)s::timestamptz IS NULL OR ended_at > %(moment)s))",
+        {"kind": BY_HAND, "moment": moment},
+    ).fetchone()
+    return row == (True,)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def run_dbt(settings: StackSettings, arguments: list[str]) -> int:
     """Run dbt with the given arguments, its sources those of the contracts, and return its exit code."""
     from data_quality.contract import load_contracts
     from pipelines.sources import current_project
-    from pipelines.transformation.builds import lock_builds
+    from pipelines.transformation.builds import lock_builds, note_by_hand
 
     # Apart from what Airflow's builds leave, which the demo and lineage read.
     work = settings.home / "dbt" / "by-hand"
@@ -41,4 +41,5 @@ def run_dbt(settings: StackSettings, arguments: list[str]) -> int:
         if any(word in WRITING for word in arguments):
             # Airflow's builds write the same tables.
             lock_builds(connection, lambda: err.print("waiting for the build that is at work …"))
+            note_by_hand(connection)
         return subprocess.run(command, env=clean_environment(environment), check=False).returncode

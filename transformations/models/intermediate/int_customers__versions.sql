@@ -6,6 +6,8 @@ numbered as (
         *,
         row_number() over (partition by customer_id order by dbt_valid_from asc) as version
     from {{ ref('customers_history') }}
+    -- A correction with the time of what it corrects leaves a version that never held.
+    where dbt_valid_to is null or dbt_valid_to > dbt_valid_from
 
 )
 

@@ -13,7 +13,7 @@ by_category as (
         count(*) as sales,
         sum(quantity) as quantity,
         sum(total_amount) as revenue
-    from {{ ref('stg_sales__sales') }}
+    from {{ ref('fct_sales') }}
     group by product_id, product_category
 
 ),

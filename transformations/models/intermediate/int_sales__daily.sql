@@ -7,5 +7,5 @@ select
     count(*) as sales,
     sum(quantity) as quantity,
     sum(total_amount) as revenue
-from {{ ref('stg_sales__sales') }}
+from {{ ref('fct_sales') }}
 group by sale_date, product_category, region

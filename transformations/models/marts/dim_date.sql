@@ -8,9 +8,9 @@ known as (
     from {{ ref('int_sales__daily') }}
     union all
     select
-        min(ordered_at)::date as first_day,
-        max(ordered_at)::date as last_day
-    from {{ ref('stg_sales__orders') }}
+        min(order_date) as first_day,
+        max(order_date) as last_day
+    from {{ ref('fct_orders') }}
 
 ),
 

@@ -52,6 +52,6 @@ select
     coalesce(earned.sales, 0)::bigint as sales,
     coalesce(earned.revenue, 0) as revenue,
     coalesce(earned.revenue_before, 0) as revenue_before,
-    {{ percent('earned.revenue - earned.revenue_before', 'earned.revenue_before') }} as uplift_percent
+    {{ percent('coalesce(earned.revenue, 0) - earned.revenue_before', 'earned.revenue_before') }} as uplift_percent
 from campaigns
 left join earned on campaigns.campaign_id = earned.campaign_id

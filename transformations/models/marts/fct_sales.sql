@@ -18,6 +18,7 @@ select
     quantity,
     unit_price,
     total_amount,
+    updated_at,
     file_id,
     loaded_at,
     {{ built_at() }} as built_at

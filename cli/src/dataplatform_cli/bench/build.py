@@ -124,7 +124,7 @@ def _build(settings: StackSettings, scratch: StackSettings, folder: Path, build_
     started_at = dt.datetime.now(dt.UTC)
     began = time.monotonic()
     with psycopg.connect(dsn, autocommit=True) as connection:
-        selection = select_changed(connection, {"sales": "sales.sales"}, project, published)
+        selection = select_changed(connection, {"sales": "sales.sales"}, project, published, target)
     with BuildRecord(dsn, build_id, target) as record:
         nodes = run_dbt(
             ["build", *selection.arguments],
