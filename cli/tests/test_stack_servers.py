@@ -20,6 +20,7 @@ def test_provisioning_twice_changes_nothing(postgres: StackSettings) -> None:
         ).fetchall()
     assert schemas == [
         ("audit", "loader"),
+        ("candidate", "transformer"),
         ("curated", "transformer"),
         ("intermediate", "transformer"),
         ("public", "pg_database_owner"),
@@ -34,6 +35,7 @@ def test_provisioning_twice_changes_nothing(postgres: StackSettings) -> None:
         ("loader", "CREATE TABLE public.x (a int)"),
         ("transformer", "CREATE TABLE staging.x (a int)"),
         ("reporter", "CREATE TABLE curated.x (a int)"),
+        ("reporter", "SELECT * FROM candidate.fct_sales"),
         ("reporter", "CREATE TABLE audit.x (a int)"),
         ("reporter", "CREATE TEMP TABLE x (a int)"),
     ],
