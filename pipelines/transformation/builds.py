@@ -34,7 +34,8 @@ _UPSERT = """
 INSERT INTO audit.model_runs (build_id, unique_id, name, kind, model, tests, status, started_at, ended_at, seconds,
     message)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (build_id, unique_id) DO UPDATE SET status = excluded.status, told = false,
+ON CONFLICT (build_id, unique_id) DO UPDATE SET status = excluded.status,
+    told = model_runs.told AND model_runs.status = excluded.status,
     started_at = coalesce(excluded.started_at, model_runs.started_at),
     ended_at = coalesce(excluded.ended_at, model_runs.ended_at),
     seconds = coalesce(excluded.seconds, model_runs.seconds),

@@ -126,6 +126,7 @@ def test_a_model_that_failed_is_built_alone_and_the_run_goes_on(platform: Any) -
     load(platform, "mended", "UPDATE staging.orders SET amount = 5, _file_id = %s WHERE order_id = 'PLANTED'")
     clear_failed(platform, run)
     states = ended(airflow, run)
+    assert "failed" not in states.values(), airflow.failure("build__curated", run)
     assert (states["fct_orders"], states["publish"], states["export"]) == ("success", "success", "success")
     assert platform.rows("SELECT amount FROM curated.fct_orders WHERE order_id = 'PLANTED'", "reporter") == [
         (Decimal("5.00"),)
