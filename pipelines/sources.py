@@ -95,9 +95,19 @@ def read_tables(project: Path) -> list[str]:
     tables: set[str] = set()
     for folder in ("models", "snapshots", "tests"):
         for path in sorted((project / folder).rglob("*.sql")):
-            found = _SOURCE_CALL.findall(path.read_text(encoding="utf-8"))
+            found = read_sources(path.read_text(encoding="utf-8"))
             tables.update(table for source, table in found if f"{source}.{table}" not in PLATFORM_SOURCES)
     return sorted(tables)
+
+
+def references(text: str) -> set[str]:
+    """Return the models, seeds and snapshots that a text names in `ref`."""
+    return set(_REF_CALL.findall(text))
+
+
+def read_sources(text: str) -> set[tuple[str, str]]:
+    """Return source and table of what a text names in `source`."""
+    return set(_SOURCE_CALL.findall(text))
 
 
 def model_graph(project: Path) -> dict[str, list[str]]:
@@ -111,9 +121,9 @@ def model_graph(project: Path) -> dict[str, list[str]]:
             if folder == "snapshots":
                 declared = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
                 for snapshot in declared.get("snapshots", ()):
-                    graph[snapshot["name"]] = sorted(set(_REF_CALL.findall(snapshot["relation"])))
+                    graph[snapshot["name"]] = sorted(references(snapshot["relation"]))
             elif folder == "models":
-                graph[path.stem] = sorted(set(_REF_CALL.findall(path.read_text(encoding="utf-8"))))
+                graph[path.stem] = sorted(references(path.read_text(encoding="utf-8")))
             else:
                 graph[path.stem] = []
     return graph

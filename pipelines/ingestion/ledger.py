@@ -145,8 +145,12 @@ class Entry:
 
 def lock(connection: Connection, name: str) -> None:
     """Wait for the advisory lock of a name, held until the transaction ends."""
-    number = int.from_bytes(hashlib.sha256(f"ingestion:{name}".encode()).digest()[:8], "big", signed=True)
-    connection.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock_number(f"ingestion:{name}")])
+
+
+def lock_number(name: str) -> int:
+    """Return the number by which Postgres knows the advisory lock of a name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def ensure_schemas(connection: Connection) -> None:

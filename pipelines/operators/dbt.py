@@ -15,11 +15,9 @@ from pipelines.config.settings import get_settings
 from pipelines.utils.connections import WAREHOUSE_LOADER, WAREHOUSE_TRANSFORMER, dbt_environment, warehouse_dsn
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     from airflow.sdk import Context
 
-    from pipelines.transformation import NodeResult, Selection
+    from pipelines.transformation import Selection
 
 TRIGGER = "pipelines.triggers.models.ModelBuiltTrigger"
 POLL_SECONDS = 0.5
@@ -71,7 +69,7 @@ class DbtBuildOperator(BaseOperator):
         import datetime as dt
         from collections import Counter
 
-        from pipelines.transformation import BuildError, BuildRecord, run_dbt
+        from pipelines.transformation import BuildError, BuildRecord
 
         started_at = dt.datetime.now(dt.UTC)
         dsn, target = warehouse_dsn(self.postgres_conn_id), target_folder()
@@ -82,19 +80,17 @@ class DbtBuildOperator(BaseOperator):
                 project, datasets = self._project(target.parent)
                 selection = self._select(dsn, project, datasets)
                 self.log.info("building %s", selection.reason)
-                nodes = run_dbt(
-                    ["build", *selection.arguments],
-                    project=project,
-                    target=target,
-                    environment=build_environment(self.postgres_conn_id),
-                    echo=self.log.info,
-                    on_node=record.note,
-                )
-                record.note_all(nodes)
+                environment = build_environment(self.postgres_conn_id)
+                nodes = record.run(selection.arguments, project=project, environment=environment, echo=self.log.info)
         except BuildError as error:
             raise AirflowException(str(error)) from error
         self._report_lineage(instance, project, target)
-        return {**_told(selection, nodes, started_at), "counts": dict(Counter(node.status for node in nodes))}
+        return {
+            "reason": selection.reason,
+            "sources": selection.sources,
+            "started_at": started_at.isoformat(),
+            "counts": dict(Counter(node.status for node in nodes)),
+        }
 
     def _project(self, work: Path) -> tuple[Path, dict[str, str]]:
         """Return the project to build, its sources' tables made where they are missing, and the datasets' sources."""
@@ -233,7 +229,7 @@ class DbtModelOperator(BaseOperator):
 
     def build_alone(self, context: Context, event: dict[str, Any] | None = None) -> None:
         """Build the model and its tests by themselves, after their failure in the run's build was told."""
-        from pipelines.transformation import BuildError, BuildRecord, run_dbt, verdict
+        from pipelines.transformation import BuildError, BuildRecord, verdict
         from pipelines.transformation.builds import mark_told, unbuilt
 
         dsn = warehouse_dsn(self.postgres_conn_id)
@@ -249,15 +245,12 @@ class DbtModelOperator(BaseOperator):
         project = target_folder().parent / "project"
         try:
             with BuildRecord.resumed(dsn, self.build_id, target) as record:
-                nodes = run_dbt(
-                    ["build", "--select", self.model],
+                record.run(
+                    ["--select", self.model],
                     project=project if project.exists() else get_settings().transformations,
-                    target=target,
                     environment=build_environment(self.postgres_conn_id),
                     echo=self.log.info,
-                    on_node=record.note,
                 )
-                record.note_all(nodes)
         except BuildError as error:
             raise AirflowException(str(error)) from error
         found = verdict(dsn, self.build_id, self.model)
@@ -279,7 +272,3 @@ def published_folder() -> Path:
 def build_environment(postgres_conn_id: str) -> dict[str, str]:
     """Return what the dbt project reads of its environment."""
     return {**dbt_environment(postgres_conn_id), "SUPERSET_URL": get_settings().superset_url}
-
-
-def _told(selection: Selection, nodes: list[NodeResult], started_at: dt.datetime) -> dict[str, Any]:
-    return {"reason": selection.reason, "sources": selection.sources, "started_at": started_at.isoformat()}

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from pipelines.config.settings import get_settings
 from pipelines.operators.dbt import published_folder, target_folder
-from pipelines.operators.quality import FAILED_CHECKS
+from pipelines.operators.quality import FAILED_CHECKS, record_results
 from pipelines.utils.connections import (
     MINIO,
     WAREHOUSE_LOADER,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
-    from data_quality.checks import CheckResult, Status
+    from data_quality.checks import Status
 
 
 class _PublishingOperator(BaseOperator):
@@ -47,14 +46,9 @@ class _PublishingOperator(BaseOperator):
 
     def report(self, context: Context, models: Iterable[str], status: Status, message: str) -> None:
         """Tell the catalog of each model whether it is published. The outcome does not depend on who hears of it."""
-        from airflow.providers.openlineage import conf
-        from airflow.providers.openlineage.plugins.macros import lineage_job_name, lineage_run_id
-
-        from data_quality import results
         from data_quality.checks import CheckResult, Severity
 
-        dsn, settings, instance = warehouse_dsn(self.postgres_conn_id), get_settings(), context["ti"]
-        found: list[CheckResult] = [
+        found = [
             CheckResult(
                 check="publication",
                 dataset=f"curated.{model}",
@@ -66,20 +60,8 @@ class _PublishingOperator(BaseOperator):
             )
             for model in models
         ]
-        run_id = lineage_run_id(instance)
-        results.record(found, run_id, dsn)
-        try:
-            results.report(
-                found,
-                run_id=run_id,
-                job=(conf.namespace(), lineage_job_name(instance)),
-                namespace=warehouse_namespace(self.postgres_conn_id),
-                database=database_of(self.postgres_conn_id),
-                url=settings.metadata_url,
-                api_key=settings.metadata_api_key.get_secret_value(),
-            )
-        except Exception as error:
-            self.log.warning("the metadata service did not take the outcome: %s", error)
+        warehouse = (warehouse_namespace(self.postgres_conn_id), database_of(self.postgres_conn_id))
+        record_results(found, context["ti"], warehouse_dsn(self.postgres_conn_id), warehouse, self.log)
 
 
 class PublishOperator(_PublishingOperator):

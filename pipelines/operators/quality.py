@@ -15,6 +15,8 @@ from pipelines.utils.connections import WAREHOUSE_TRANSFORMER, warehouse_dsn, wa
 from pipelines.utils.failures import explained
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Context
 
@@ -36,6 +38,39 @@ CHECK_KEYS = ("name", "dataset", "query", *THRESHOLDS, "severity", "column", "di
 
 FAILED_CHECKS = "failed_checks"
 """XCom under which a task leaves the checks that hold a publication back, as pairs of name and account."""
+
+
+def record_results(
+    found: Sequence[CheckResult], instance: Any, dsn: str, warehouse: tuple[str, str], log: Logger
+) -> None:
+    """Write the results of a task to audit.check_results, and tell the metadata service.
+
+    Args:
+        found: The results.
+        instance: The task's instance.
+        dsn: The warehouse.
+        warehouse: Its lineage namespace and its database.
+        log: Where it is said that the metadata service did not take them.
+    """
+    from airflow.providers.openlineage import conf
+    from airflow.providers.openlineage.plugins.macros import lineage_job_name, lineage_run_id
+
+    from data_quality import results
+
+    run_id, settings = lineage_run_id(instance), get_settings()
+    results.record(found, run_id, dsn)
+    try:
+        results.report(
+            found,
+            run_id=run_id,
+            job=(conf.namespace(), lineage_job_name(instance)),
+            namespace=warehouse[0],
+            database=warehouse[1],
+            url=settings.metadata_url,
+            api_key=settings.metadata_api_key.get_secret_value(),
+        )
+    except Exception as error:  # the verdict does not depend on who hears of it; audit.check_results has it
+        log.warning("the metadata service did not take the results: %s", error)
 
 
 class _CheckingOperator(BaseOperator):
@@ -70,33 +105,11 @@ class _CheckingOperator(BaseOperator):
             self.results = self.run_checks(dsn)
             for result in self.results:
                 (self.log.info if result.status in ("passed", "skipped") else self.log.warning)("%s", result)
-            self._record(context, dsn)
+            record_results(self.results, context["ti"], dsn, (self.namespace, self.database), self.log)
         blocking = [result for result in self.results if result.holds_back]
         context["ti"].xcom_push(FAILED_CHECKS, [(result.check, str(result)) for result in blocking])
         self._judge()
         return dict(Counter(result.status.value for result in self.results))
-
-    def _record(self, context: Context, dsn: str) -> None:
-        from airflow.providers.openlineage import conf
-        from airflow.providers.openlineage.plugins.macros import lineage_job_name, lineage_run_id
-
-        from data_quality import results
-
-        run_id = lineage_run_id(context["ti"])
-        results.record(self.results, run_id, dsn)
-        settings = get_settings()
-        try:
-            results.report(
-                self.results,
-                run_id=run_id,
-                job=(conf.namespace(), lineage_job_name(context["ti"])),
-                namespace=self.namespace,
-                database=self.database,
-                url=settings.metadata_url,
-                api_key=settings.metadata_api_key.get_secret_value(),
-            )
-        except Exception as error:  # the verdict does not depend on who hears of it; audit.check_results has it
-            self.log.warning("the metadata service did not take the results: %s", error)
 
     def _judge(self) -> None:
         bad = [result for result in self.results if result.status in ("failed", "error")]

@@ -8,7 +8,6 @@ are made anew in the same transaction. A publication that dies anywhere has publ
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from pipelines.ingestion.ledger import lock_number
 from pipelines.publishing.marts import BUILT_AT, CANDIDATE, CURATED, Mart
 from pipelines.publishing.shapes import Shape, make_table, shape_of
 from pipelines.transformation.builds import by_hand_since, failures, lock_builds, unpublished_models
@@ -121,9 +121,8 @@ def publish(
 @contextmanager
 def publisher(dsn: str) -> Iterator[Connection]:
     """Give a connection of which there is one at a time: publications and exports wait for each other."""
-    number = int.from_bytes(hashlib.sha256(b"dataplatform:publication").digest()[:8], "big", signed=True)
     with psycopg.connect(dsn, autocommit=True, options="-c timezone=UTC") as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", [number])
+        connection.execute("SELECT pg_advisory_lock(%s)", [lock_number("dataplatform:publication")])
         yield connection
 
 
@@ -166,6 +165,8 @@ def _take_over(connection: Connection, mart: Mart) -> Change:
         change = _merge(connection, mart, new, since=newest)
         if _same_count(connection, mart):
             return change
+        rest = _merge(connection, mart, new)  # rows have left the candidate
+        return Change(change.inserted + rest.inserted, change.updated + rest.updated, change.deleted + rest.deleted)
     return _merge(connection, mart, new)
 
 

@@ -7,10 +7,9 @@ tests are, and a test that fails is its model's failure.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any, Literal, Self
 import psycopg
 from psycopg.rows import dict_row
 
-from pipelines.transformation.running import FAILED, NodeResult
+from pipelines.ingestion.ledger import lock_number
+from pipelines.transformation.running import FAILED, NodeResult, run_dbt
 
 BUILD, BY_HAND = "build", "by hand"
 HEARTBEAT = dt.timedelta(seconds=5)
@@ -90,6 +90,25 @@ class BuildRecord:
         self._connection.close()
         self._turn.close()
 
+    def run(
+        self, arguments: Sequence[str], *, project: Path, environment: Mapping[str, str], echo: Callable[[str], None]
+    ) -> list[NodeResult]:
+        """Run `dbt build` with further arguments, write what becomes of each node as it does, and return all of it.
+
+        Raises:
+            BuildError: dbt could not run.
+        """
+        nodes = run_dbt(
+            ["build", *arguments],
+            project=project,
+            target=self._target,
+            environment=environment,
+            echo=echo,
+            on_node=self.note,
+        )
+        self.note_all(nodes)
+        return nodes
+
     def note(self, node: NodeResult) -> None:
         """Write what is known of a node by now."""
         if not self._models:
@@ -132,7 +151,7 @@ def lock_builds(connection: psycopg.Connection[Any], waiting: Callable[[], None]
         connection: To the warehouse.
         waiting: Called where there is one to wait for.
     """
-    number = int.from_bytes(hashlib.sha256(b"dataplatform:build").digest()[:8], "big", signed=True)
+    number = lock_number("dataplatform:build")
     if connection.execute("SELECT pg_try_advisory_lock(%s)", [number]).fetchone() != (True,):
         waiting()
         connection.execute("SELECT pg_advisory_lock(%s)", [number])

@@ -20,7 +20,6 @@ from data_quality.contract import Contract, ContractSet
 from dataplatform_cli.settings import StackSettings
 
 _SECONDS = 5
-_REF = re.compile(r"""\bref\(\s*['"]([^'"]+)['"]\s*\)""")
 
 
 @dataclass(frozen=True)
@@ -90,17 +89,15 @@ class ProjectReaders:
 
     def of(self, contract: Contract, column: str | None) -> list[Reader]:
         """Return the models, dashboards and contracts below a table or one of its columns."""
-        from pipelines.sources import model_graph, source_name
+        from pipelines.sources import model_graph, read_sources, source_name
 
         graph = model_graph(self._project)
-        call = re.compile(
-            rf"""\bsource\(\s*['"]{source_name(contract.domain)}['"]\s*,\s*['"]{re.escape(contract.table)}['"]\s*\)"""
-        )
+        source = (source_name(contract.domain), contract.table)
         names = {column} if column else None
         # What each node has of the column, by whichever name; None stands for the whole of a table.
         carried: dict[str, set[str] | None] = {}
         certain: dict[str, bool] = {}
-        waiting = [name for name, text in self._texts.items() if call.search(text)]
+        waiting = [name for name, text in self._texts.items() if source in read_sources(text)]
         for name in waiting:
             self._pass_on(name, names, carried, certain)
         while waiting:
@@ -133,9 +130,11 @@ class ProjectReaders:
         return not known
 
     def _exposures(self, carried: Iterable[str], certain: dict[str, bool]) -> Iterator[Reader]:
+        from pipelines.sources import references
+
         reached = set(carried)
         for exposure in self._declared.get("exposures", ()):
-            read = {name for reference in exposure.get("depends_on", ()) for name in _REF.findall(reference)}
+            read = {name for reference in exposure.get("depends_on", ()) for name in references(reference)}
             if read & reached:
                 owner = exposure.get("owner") or {}
                 sure = any(certain[name] for name in read & reached)

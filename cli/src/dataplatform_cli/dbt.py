@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -37,8 +38,9 @@ def run_dbt(settings: StackSettings, arguments: list[str]) -> int:
         "DBT_LOG_PATH": str(work),
     }
     command = [str(Path(sys.executable).parent / "dbt"), *arguments]
-    with psycopg.connect(settings.dsn("transformer"), autocommit=True) as connection:
+    with ExitStack() as turn:
         if any(word in WRITING for word in arguments):
+            connection = turn.enter_context(psycopg.connect(settings.dsn("transformer"), autocommit=True))
             # Airflow's builds write the same tables.
             lock_builds(connection, lambda: err.print("waiting for the build that is at work …"))
             note_by_hand(connection)

@@ -117,7 +117,7 @@ def _build(settings: StackSettings, scratch: StackSettings, folder: Path, build_
     import shutil
 
     from pipelines.publishing import export_models, marts_of, publish
-    from pipelines.transformation import BuildRecord, run_dbt, select_changed
+    from pipelines.transformation import BuildRecord, select_changed
 
     dsn, target, published = scratch.dsn("transformer"), folder / "target", folder / "published"
     project = settings.root / "transformations"
@@ -126,10 +126,9 @@ def _build(settings: StackSettings, scratch: StackSettings, folder: Path, build_
     with psycopg.connect(dsn, autocommit=True) as connection:
         selection = select_changed(connection, {"sales": "sales.sales"}, project, published, target)
     with BuildRecord(dsn, build_id, target) as record:
-        nodes = run_dbt(
-            ["build", *selection.arguments],
+        nodes = record.run(
+            selection.arguments,
             project=project,
-            target=target,
             environment={
                 "WAREHOUSE_HOST": scratch.loopback,
                 "WAREHOUSE_PORT": str(scratch.postgres_port),
@@ -137,9 +136,7 @@ def _build(settings: StackSettings, scratch: StackSettings, folder: Path, build_
                 "WAREHOUSE_PASSWORD": scratch.password("transformer"),
             },
             echo=lambda line: None,
-            on_node=record.note,
         )
-        record.note_all(nodes)
     failed = [f"{node.name}: {node.message}" for node in nodes if node.failed]
     if failed:
         raise PlatformError(f"the build failed: {'; '.join(failed)}")
