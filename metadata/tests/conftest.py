@@ -50,17 +50,30 @@ def api(reader: TestClient) -> TestClient:
 
 
 @pytest.fixture
-def address(api: TestClient, free_port: Callable[[], int]) -> Iterator[str]:
+def listen(free_port: Callable[[], int]) -> Iterator[Callable[[TestClient], str]]:
+    """A function that puts a client's service behind a real server and returns its address."""
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(client: TestClient) -> str:
+        port = free_port()
+        config = uvicorn.Config(client.app, host="127.0.0.1", port=port, log_level="warning", lifespan="off")
+        server = uvicorn.Server(config)
+        running.append((server, threading.Thread(target=server.run, daemon=True)))
+        running[-1][1].start()
+        while not server.started:
+            time.sleep(0.02)
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def address(api: TestClient, listen: Callable[[TestClient], str]) -> str:
     """The address of the same service behind a real server."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(api.app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+    return listen(api)
 
 
 @pytest.fixture

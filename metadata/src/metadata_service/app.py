@@ -24,6 +24,7 @@ from metadata_service.routers import (
     datasets,
     domain_data,
     events,
+    hub,
     keys,
     lineage,
     marquez,
@@ -36,10 +37,14 @@ from metadata_service.routers import (
     upkeep,
 )
 from metadata_service.services.access import KeyRing
+from metadata_service.services.hub import Direct, ThroughKafka
 from metadata_service.services.intake import Intake
 from metadata_service.services.projector import Projector
 from metadata_service.services.upkeep import Upkeep
 from metadata_service.settings import ServiceSettings
+from metadata_service.streaming.producer import Publisher
+from metadata_service.telemetry.store import open_store
+from metadata_service.telemetry.writer import TelemetryWriter
 
 DESCRIPTION = "Catalog, lineage, runs and quality of the data platform. Writes need the API key as a bearer token."
 
@@ -53,14 +58,23 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     warehouse = Warehouse(settings.warehouse_url.get_secret_value()) if settings.warehouse_url else None
     keeper = Upkeep(sessions, settings.retention_days)
     intake = Intake(settings.libpq_url, settings.intake_connections, projector.note_stored)
+    telemetry = open_store(settings)
+    writer = TelemetryWriter(telemetry)
+    publisher = Publisher(settings) if settings.kafka_bootstrap_servers else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await intake.start()
         projector.start()
         keeper.start()
+        if publisher is not None:
+            publisher.start()
         yield
+        if publisher is not None:
+            await asyncio.to_thread(publisher.stop)
         await intake.stop()
+        await writer.stop()
+        await asyncio.to_thread(telemetry.close)
         await asyncio.to_thread(projector.stop)
         await asyncio.to_thread(keeper.stop)
         if warehouse is not None:
@@ -83,12 +97,17 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     app.state.keys = KeyRing(sessions, settings.api_key.get_secret_value())
     app.state.intake = intake
     app.state.projector = projector
+    app.state.telemetry = telemetry
+    app.state.publisher = publisher
+    app.state.transport = ThroughKafka(publisher, settings) if publisher else Direct(intake, writer)
     app.state.warehouse = warehouse
     install_handlers(app)
+    app.include_router(hub.lean)
     for module in (
         system,
         keys,
         events,
+        hub,
         datasets,
         lineage,
         marquez,

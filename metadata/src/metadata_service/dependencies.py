@@ -19,11 +19,12 @@ from metadata_service.metrics import Metrics
 from metadata_service.models import AuditEntry
 from metadata_service.problems import ProblemError, is_page
 from metadata_service.rendering import masked
+from metadata_service.repositories import tenancy
 from metadata_service.services.access import Principal
 from metadata_service.settings import ServiceSettings
 
 MAX_AUDITED_BODY = 16 * 1024
-OPEN_PATHS = frozenset({"/health", "/health/projection", "/metrics"})
+OPEN_PATHS = frozenset({"/health", "/health/projection", "/metrics", "/api/v1/health"})
 # What the OpenAPI document says of routes that need a key; `get_key` reads it.
 _bearer = HTTPBearer(auto_error=False, description="An API key; see `dp key create`.")
 Documented = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
@@ -47,22 +48,6 @@ def get_metrics(request: Request) -> Metrics:
     return metrics
 
 
-def get_session(
-    request: Request, sessions: Annotated[sessionmaker[Session], Depends(get_sessions)]
-) -> Iterator[Session]:
-    """Give the session of one transaction, committed when the route returns and before its answer is sent.
-
-    It sees what was acknowledged before: events that are stored but not yet projected are waited for.
-    """
-    with sessions() as session:
-        request.app.state.projector.wait(session)
-        yield session
-        session.commit()
-
-
-DbSession = Annotated[Session, Depends(get_session, scope="function")]
-
-
 def get_key(request: Request) -> str | None:
     """Return the key that a request came with: a bearer token, or (for browsers) the password of basic credentials."""
     header = next((value for name, value in request.scope["headers"] if name == b"authorization"), b"")
@@ -77,18 +62,24 @@ def get_key(request: Request) -> str | None:
     return None
 
 
-async def identify(request: Request, _: Documented = None) -> Principal:
-    """Return whose key a request came with.
-
-    Raises:
-        ProblemError: 401, it came without one, or with one that is nobody's.
-    """
+async def whose(request: Request) -> Principal | None:
+    """Return whose key a request came with; None if it came without one, or with one that is nobody's."""
     key, ring = get_key(request), request.app.state.keys
     principal: Principal | None = None
     if key is not None:
         principal, known = ring.remembered(key)
         if not known:
             principal = await asyncio.to_thread(ring.find, key)
+    return principal
+
+
+async def identify(request: Request, _: Documented = None) -> Principal:
+    """Return whose key a request came with.
+
+    Raises:
+        ProblemError: 401, it came without one, or with one that is nobody's.
+    """
+    key, principal = get_key(request), await whose(request)
     if principal is not None:
         return principal
     scheme = 'Basic realm="data platform", charset="UTF-8"' if is_page(request.url.path) else "Bearer"
@@ -112,14 +103,39 @@ async def check_writer(request: Request, _: Documented = None) -> Principal:
 
 
 async def check_reader(request: Request) -> Principal | None:
-    """Return who reads; None for anybody, where reading needs no key.
+    """Return who reads; None for anybody, where reading needs no key. A key that comes nevertheless counts.
 
     Raises:
         ProblemError: 401.
     """
-    if request.app.state.settings.public_reads or request.url.path in OPEN_PATHS:
+    if request.url.path in OPEN_PATHS:
         return None
-    return await identify(request)
+    reader = await (whose if request.app.state.settings.public_reads else identify)(request)
+    request.state.reader = reader  # whom pages name
+    return reader
+
+
+Reader = Annotated[Principal | None, Depends(check_reader)]
+
+
+def get_session(
+    request: Request, sessions: Annotated[sessionmaker[Session], Depends(get_sessions)], reader: Reader
+) -> Iterator[Session]:
+    """Give the session of one transaction, committed when the route returns and before its answer is sent.
+
+    It sees what was acknowledged before: events that are stored but not yet projected are waited for. What a key bound
+    to namespaces reads is limited to what it sees; what it writes, the route has to check.
+    """
+    with sessions() as session:
+        request.app.state.projector.wait(session)
+        if reader is not None and reader.sees is not None and request.method in ("GET", "HEAD"):
+            session.rollback()
+            tenancy.narrow(session, reader.sees)
+        yield session
+        session.commit()
+
+
+DbSession = Annotated[Session, Depends(get_session, scope="function")]
 
 
 async def audit(request: Request, principal: Principal, session: Session) -> None:

@@ -53,12 +53,24 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.ingested = Counter(
+            "metadata_hub_items_total",
+            "Events, spans and metrics that teams sent, by the name of their key and by what became of them.",
+            ["kind", "sender", "outcome"],
+            registry=self.registry,
+        )
         self._outcomes = {name: self.events.labels(name) for name in ("stored", "duplicate", "rejected")}
         self._routes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def count_event(self, outcome: str, number: int = 1) -> None:
         """Count events that were `stored`, `duplicate` or `rejected`."""
         self._outcomes[outcome].inc(number)
+
+    def count_ingested(self, kind: str, sender: str, accepted: int, rejected: int) -> None:
+        """Count events, spans or metrics that a key sent."""
+        for outcome, number in (("accepted", accepted), ("rejected", rejected)):
+            if number:
+                self.ingested.labels(kind, sender, outcome).inc(number)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""

@@ -67,7 +67,7 @@ async def post_event(request: Request) -> Answer:
     count = request.app.state.metrics.count_event
     try:
         event = await asyncio.to_thread(_read, body, sender) if len(body) >= LARGE else _read(body, sender)
-        if (refused := (await _refused_runs(request, sender, [event])).get(_run_of(event))) is not None:
+        if (refused := (await refused_runs(request, sender, [event])).get(run_of(event))) is not None:
             raise refused
     except ProblemError:
         count("rejected")
@@ -87,8 +87,8 @@ async def post_batch(request: Request) -> Answer:
     sender = await check_writer(request)
     body = await read_body(request)
     read = await asyncio.to_thread(_read_batch, body, sender) if len(body) >= LARGE else _read_batch(body, sender)
-    refused = await _refused_runs(request, sender, [item for item in read if isinstance(item, ReadEvent)])
-    read = [refused.get(_run_of(item), item) if isinstance(item, ReadEvent) else item for item in read]
+    refused = await refused_runs(request, sender, [item for item in read if isinstance(item, ReadEvent)])
+    read = [refused.get(run_of(item), item) if isinstance(item, ReadEvent) else item for item in read]
     outcomes = iter(await request.app.state.intake.store([item for item in read if isinstance(item, ReadEvent)]))
     result = _result(read, outcomes)
     for status, number in Counter(item["status"] for item in result["results"]).items():
@@ -96,9 +96,9 @@ async def post_batch(request: Request) -> Answer:
     return 200, msgspec.json.encode(result)
 
 
-async def _refused_runs(request: Request, sender: Principal, events: list[ReadEvent]) -> dict[str | None, ProblemError]:
+async def refused_runs(request: Request, sender: Principal, events: list[ReadEvent]) -> dict[str | None, ProblemError]:
     """Return the runs of events that belong to jobs outside the namespaces that a key is bound to, and why."""
-    runs = {run for event in events if (run := _run_of(event)) is not None}
+    runs = {run for event in events if (run := run_of(event)) is not None}
     if sender.namespaces is None or not runs:
         return {}
 
@@ -109,7 +109,7 @@ async def _refused_runs(request: Request, sender: Principal, events: list[ReadEv
     return await asyncio.to_thread(check)
 
 
-def _run_of(event: ReadEvent) -> str | None:
+def run_of(event: ReadEvent) -> str | None:
     return event.event.run.run_id if isinstance(event.event, RunEvent) else None
 
 

@@ -1,0 +1,54 @@
+"""How the brokers are reached: the part of a Kafka client's configuration that all clients share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError
+
+from metadata_service.settings import HubSettings
+
+log = structlog.get_logger(__name__)
+
+
+def client_options(settings: HubSettings) -> dict[str, Any]:
+    """Return librdkafka's options for the brokers of the settings.
+
+    Raises:
+        ValueError: the settings name no brokers.
+    """
+    if not settings.kafka_bootstrap_servers:
+        raise ValueError("no brokers are configured: set KAFKA_BOOTSTRAP_SERVERS to host:port")
+    options: dict[str, Any] = {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        "client.id": "lineage-hub",
+        "security.protocol": settings.kafka_security_protocol,
+        "error_cb": log_error(),
+        "log_level": 3,
+        "reconnect.backoff.max.ms": 2000,
+    }
+    if settings.kafka_sasl_username:
+        password = settings.kafka_sasl_password
+        options |= {
+            "sasl.mechanism": settings.kafka_sasl_mechanism,
+            "sasl.username": settings.kafka_sasl_username,
+            "sasl.password": password.get_secret_value() if password else "",
+        }
+    if settings.kafka_ssl_ca_location:
+        options["ssl.ca.location"] = settings.kafka_ssl_ca_location
+    return options
+
+
+def log_error() -> Callable[[KafkaError], None]:
+    """Return a callback that logs what a client could not do, each kind of error once until another comes."""
+    last = ""
+
+    def on_error(error: KafkaError) -> None:
+        nonlocal last
+        if error.name() != last:
+            last = error.name()
+            log.warning("kafka_error", reason=error.str())
+
+    return on_error

@@ -1,0 +1,72 @@
+"""Where spans and metrics are kept: ClickHouse, its engine embedded, or the service's own database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from metadata_service.settings import HubSettings
+from metadata_service.telemetry.model import Batch, Span
+
+
+class StoreAwayError(Exception):
+    """The store does not answer. What was to be written may be there or not; writing it again does no harm."""
+
+
+class TelemetryStore(Protocol):
+    """A store. Writing the same again changes nothing. Methods block, and may be called from any thread."""
+
+    name: str
+
+    def prepare(self) -> None:
+        """Make the tables, or bring them up to date.
+
+        Raises:
+            StoreAwayError: the store does not answer.
+        """
+        ...
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Keep spans and metrics; they are safe when this returns.
+
+        Raises:
+            StoreAwayError: the store does not answer.
+        """
+        ...
+
+    def spans_of_run(self, namespace: str, run_id: str, limit: int) -> list[Span]:
+        """Return the spans of the traces that a run of a namespace's job appears in, by start.
+
+        Raises:
+            StoreAwayError: the store does not answer.
+        """
+        ...
+
+    def reach(self) -> None:
+        """Return if the store answers.
+
+        Raises:
+            StoreAwayError: it doesn't.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give up its connections."""
+        ...
+
+
+def open_store(settings: HubSettings) -> TelemetryStore:
+    """Return the store of the settings; nothing is connected yet."""
+    if settings.telemetry_url is None:
+        from metadata_service.telemetry.postgres import PostgresStore
+
+        return PostgresStore(settings.libpq_url, settings.telemetry_retention_days)
+    from metadata_service.telemetry.clickhouse import ClickHouseStore
+
+    return ClickHouseStore(settings.telemetry_url.get_secret_value(), settings.telemetry_retention_days)
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error in a line."""
+    lines: list[Any] = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

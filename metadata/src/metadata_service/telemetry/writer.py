@@ -1,0 +1,73 @@
+"""Writing what requests bring: what comes while a write is under way goes into the next one together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from metadata_service.telemetry.model import Batch
+from metadata_service.telemetry.store import TelemetryStore
+
+MAX_ITEMS = 20_000  # of one write
+
+
+class TelemetryWriter:
+    """Writes into a store. Use it on one event loop."""
+
+    def __init__(self, store: TelemetryStore) -> None:
+        self._store = store
+        self._prepared = False
+        self._waiting: list[tuple[Sequence[Batch], asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def write(self, batches: Sequence[Batch]) -> None:
+        """Return once what was given is safe.
+
+        Raises:
+            StoreAwayError: the store does not answer.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((batches, done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all())
+        await done
+
+    async def stop(self) -> None:
+        """Write what was given before."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                group = self._next_group()
+                fault: BaseException | None = None
+                try:
+                    await asyncio.to_thread(self._write, [batch for batches, _ in group for batch in batches])
+                except Exception as error:
+                    fault = error
+                for _, done in group:
+                    if done.done():  # whoever waited has gone away
+                        continue
+                    if fault is None:
+                        done.set_result(None)
+                    else:
+                        done.set_exception(fault)
+        finally:
+            self._writing = None
+
+    def _next_group(self) -> list[tuple[Sequence[Batch], asyncio.Future[None]]]:
+        size = taken = 0
+        for batches, _ in self._waiting:
+            size += sum(len(batch) for batch in batches)
+            if taken and size > MAX_ITEMS:
+                break
+            taken += 1
+        group, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        return group
+
+    def _write(self, batches: Sequence[Batch]) -> None:
+        if not self._prepared:
+            self._store.prepare()
+            self._prepared = True
+        self._store.write(batches)
