@@ -24,6 +24,7 @@ from metadata_service.routers import (
     datasets,
     domain_data,
     events,
+    grants,
     hub,
     keys,
     lineage,
@@ -106,6 +107,7 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     for module in (
         system,
         keys,
+        grants,
         events,
         hub,
         datasets,

@@ -1,6 +1,6 @@
 """Tables of the metadata store, a module for each of its parts."""
 
-from metadata_service.models.access import ApiKey, AuditEntry
+from metadata_service.models.access import ApiKey, AuditEntry, NamespaceGrant
 from metadata_service.models.base import Base
 from metadata_service.models.history import SchemaVersion
 from metadata_service.models.lineage import (
@@ -34,6 +34,7 @@ __all__ = [
     "JobDataset",
     "JobDesign",
     "Namespace",
+    "NamespaceGrant",
     "Product",
     "ProductDataset",
     "ProductLineageEdge",

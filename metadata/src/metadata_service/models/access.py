@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, Identity, Index, LargeBinary, func, text
+from sqlalchemy import BigInteger, Identity, Index, LargeBinary, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from metadata_service.models.base import Base
@@ -29,6 +29,23 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+
+
+class NamespaceGrant(Base):
+    """What a namespace allows others: to `read` all of it, or to `discover` what is there.
+
+    `namespace` and `grantee` may end with `*`, for all that begin so; the grantee `*` is everybody.
+    """
+
+    __tablename__ = "namespace_grant"
+    __table_args__ = (UniqueConstraint("namespace", "grantee", "permission"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    namespace: Mapped[str]
+    grantee: Mapped[str]
+    permission: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    created_by: Mapped[str]
 
 
 class AuditEntry(Base):

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from metadata_service.models import Dataset, Job, Run, RunDataset
 from metadata_service.repositories.bulk import Texts, Times, Uuids, execute
 from metadata_service.repositories.jobs import JobName
+from metadata_service.repositories.tenancy import is_narrowed
 
 TERMINAL_STATES = ("COMPLETED", "FAILED", "ABORTED")
 _RANK = {"NEW": 0, "RUNNING": 1} | dict.fromkeys(TERMINAL_STATES, 2)
@@ -194,6 +195,17 @@ def datasets_of_run(session: Session, run_id: str) -> list[tuple[str, UUID, Data
         .order_by(recorded.c.direction, Dataset.namespace, Dataset.name)
     )
     return [(direction, id_, dataset) for direction, id_, dataset in session.execute(query)]
+
+
+def seen(session: Session, run_ids: Iterable[str | None]) -> set[str]:
+    """Return those of these ids that may be told: all, or (if the session is narrowed) those of runs that it sees.
+
+    Runs need not be known for others to name them.
+    """
+    ids = {run_id for run_id in run_ids if run_id is not None}
+    if ids and is_narrowed(session):
+        return set(session.scalars(select(Run.id).where(Run.id.in_(ids))))
+    return ids
 
 
 def directions_of_dataset(session: Session, run_ids: Iterable[str], dataset_id: UUID) -> dict[str, list[str]]:

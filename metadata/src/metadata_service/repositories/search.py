@@ -9,6 +9,8 @@ from typing import Any, Literal
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from metadata_service.repositories.tenancy import is_narrowed
+
 Kind = Literal["dataset", "job", "product"]
 KINDS: tuple[Kind, ...] = ("dataset", "job", "product")
 CANDIDATES = 500  # things that a tier of a query ranks; of more matches the rest is left to a narrower query
@@ -31,7 +33,7 @@ _EXACT = {
     "job": "lower(d.name) = :name OR lower(search_title(d.name)) = :name",
     "product": "lower(d.name) = :name",
 }
-_QUERY = """
+_TIERS = """
 WITH exact AS (
     SELECT d.id FROM {kind} d WHERE ({exact}) AND (:marks = '' OR d.search @@ :marks ::tsquery) {stands} LIMIT :most
 ), titled AS (
@@ -42,7 +44,11 @@ WITH exact AS (
     SELECT id, min(tier) AS tier FROM (
         SELECT id, 0 AS tier FROM exact UNION ALL SELECT id, 1 FROM titled UNION ALL SELECT id, 2 FROM anywhere) t
      GROUP BY id
-)
+)"""
+# Under row-level security full text search would read all rows: this finds what a narrowed session sees, and no more.
+_TIERS_SEEN = """
+WITH tiers AS (SELECT * FROM tenant_search_{kind}(:name, :marks, :title, :words, :most))"""
+_SHOW = """
 SELECT {shown}, t.tier, ts_rank(d.search, :words ::tsquery) AS rank,
        (SELECT greatest(count(*) FILTER (WHERE tier = 1), count(*) FILTER (WHERE tier = 2)) FROM tiers) >= :most AS more
   FROM tiers t JOIN {kind} d ON d.id = t.id
@@ -95,7 +101,8 @@ def find(
         "words": " & ".join([*(_any_of(word) for word in words), *narrowed]),
         "most": CANDIDATES,
     }
-    query = _QUERY.format(kind=kind, exact=_EXACT[kind], stands=_STANDS[kind], shown=_SHOWN[kind])
+    tiers = _TIERS_SEEN if is_narrowed(session) else _TIERS
+    query = (tiers + _SHOW).format(kind=kind, exact=_EXACT[kind], stands=_STANDS[kind], shown=_SHOWN[kind])
     rows = session.execute(text(query), given).all()
     hits = []
     for id_, namespace, title, description, owner, tags, layer, type_, updated_at, tier, rank, _ in rows:
@@ -108,11 +115,18 @@ def find(
 def close_words(session: Session, word: str) -> list[str]:
     """Return words of the vocabulary that may be within two typos of this one, among others that are not."""
     query = "SELECT word FROM search_word WHERE variants && search_variants(:word) LIMIT 5000"
+    if is_narrowed(session):
+        query = "SELECT * FROM tenant_close_words(:word)"
     return list(session.scalars(text(query), {"word": word}))
 
 
 def learn_words(session: Session, most: int = MAX_WORDS) -> int:
-    """Take words that were noted into the vocabulary, at most so many; return how many were noted."""
+    """Take words that were noted into the vocabulary, at most so many; return how many were noted.
+
+    A narrowed session, which can't write, leaves that to others.
+    """
+    if is_narrowed(session):
+        return 0
     query = """
         WITH noted AS (
             DELETE FROM search_new_word WHERE ctid = ANY (ARRAY(SELECT ctid FROM search_new_word LIMIT :most))
@@ -126,7 +140,9 @@ def learn_words(session: Session, most: int = MAX_WORDS) -> int:
 
 
 def known_words(session: Session, beginning: str, most: int) -> list[str]:
-    """Return words of the vocabulary that begin so, the shortest first."""
+    """Return words of the vocabulary that begin so, the shortest first. It is not for a narrowed session to know."""
+    if is_narrowed(session):
+        return []
     query = """
         SELECT word FROM search_word WHERE word >= :beginning AND word < :beginning || chr(1114111)
          ORDER BY length(word), word LIMIT :most"""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from psycopg import sql
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ProgrammingError
 
 SCHEMA = "curated"
@@ -26,11 +26,16 @@ class Warehouse:
     """
 
     def __init__(self, url: str) -> None:
+        self._url = make_url(url)
         options = f"-c default_transaction_read_only=on -c timezone=UTC -c statement_timeout={_SECONDS * 1000}"
         connect = {"connect_timeout": 3, "application_name": "metadata_service_data", "options": options}
         self._engine: Engine = create_engine(
             url, pool_size=2, max_overflow=4, pool_timeout=5, pool_pre_ping=True, connect_args=connect
         )
+
+    def dataset_of(self, table: str) -> tuple[str, str]:
+        """Return the namespace and name of a table's dataset, as OpenLineage names it."""
+        return f"postgres://{self._url.host}:{self._url.port or 5432}", f"{self._url.database}.{SCHEMA}.{table}"
 
     def read(
         self, table: str, conditions: Mapping[str, Any], order: str | None, limit: int, offset: int

@@ -27,8 +27,8 @@ def list_datasets(session: DbSession, paging: PageOf, wanted: Annotated[DatasetF
 @router.post("/datasets", status_code=201, responses={200: {"model": DatasetOut}})
 def register_dataset(session: DbSession, by: ScopedWriter, dataset: DatasetIn, response: Response) -> DatasetOut:
     """Register a dataset (201) or change the fields that are given of a known one (200)."""
-    access.authorize_name(session, by, catalog.identity(session, dataset))
     access.authorize_uri(by, dataset.uri)
+    access.authorize_name(session, by, catalog.identity(session, dataset))
     registered, new = catalog.register_dataset(session, dataset)
     response.status_code = 201 if new else 200
     return registered

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from metadata_service.dependencies import DbSession, PageOf
+from metadata_service.dependencies import DbSession, PageOf, Reader, Sessions
 from metadata_service.repositories.warehouse import Warehouse
 from metadata_service.schemas.common import Page
 from metadata_service.schemas.products import ProductName
@@ -26,7 +26,17 @@ def get_warehouse(request: Request) -> Warehouse | None:
 Source = Annotated[Warehouse | None, Depends(get_warehouse)]
 
 
-@router.get("/sales/orders")
+def see_orders(sessions: Sessions, reader: Reader, source: Source) -> None:
+    """Refuse who doesn't see the table of orders."""
+    domain_data.require_table(sessions, reader, source, domain_data.ORDERS)
+
+
+def see_campaigns(sessions: Sessions, reader: Reader, source: Source) -> None:
+    """Refuse who doesn't see the table of campaigns."""
+    domain_data.require_table(sessions, reader, source, domain_data.CAMPAIGNS)
+
+
+@router.get("/sales/orders", dependencies=[Depends(see_orders)])
 def list_orders(
     source: Source,
     paging: PageOf,
@@ -37,7 +47,7 @@ def list_orders(
     return domain_data.orders(source, start_date, end_date, paging.limit, paging.offset)
 
 
-@router.get("/marketing/campaigns")
+@router.get("/marketing/campaigns", dependencies=[Depends(see_campaigns)])
 def list_campaigns(
     source: Source, paging: PageOf, active_only: Annotated[bool, Query(description="Those that run today.")] = False
 ) -> Page[Row]:

@@ -25,9 +25,10 @@ def record_run(session: DbSession, by: ScopedWriter, run: RunIn, response: Respo
     """Record a run (201), or add to a known one (200)."""
     by.require([run.job.namespace, *(output.namespace for output in run.outputs)])
     access.authorize_runs(session, by, [run.run_id] if run.run_id else [])
-    recorded, new = runs.record_run(session, run)
+    run_id, new = runs.record_run(session, run)
     response.status_code = 201 if new else 200
-    return recorded
+    with access.seen_by(session, by):
+        return runs.show_run(session, run_id)
 
 
 @router.get("/runs")
@@ -56,8 +57,10 @@ def get_run(session: DbSession, run_id: RunKey) -> RunDetail:
 @router.patch("/runs/{run_id}")
 def update_run(session: DbSession, by: ScopedWriter, run_id: RunKey, run: RunUpdate) -> RunOut:
     """Carry a run on or end it; 409 if it has ended otherwise."""
-    access.authorize_runs(session, by, [run_id])
-    return runs.update_run(session, run_id, run)
+    access.authorize_known_run(session, by, run_id)
+    runs.update_run(session, run_id, run)
+    with access.seen_by(session, by):
+        return runs.show_run(session, run_id)
 
 
 @router.post("/runs/{run_id}/dq_results", status_code=201)

@@ -47,6 +47,45 @@ class NewKey(KeyOut):
     key: str
 
 
+class GrantIn(Input):
+    """What a namespace is to allow others."""
+
+    namespace: Annotated[Name, Field(description="What is shown; `team.*` is a beginning.", examples=["team-b"])]
+    grantee: Annotated[
+        Name,
+        Field(
+            description="Whose keys see it: the namespace they are bound to, a beginning, or `*` for everybody.",
+            examples=["team-a"],
+        ),
+    ]
+    permission: Annotated[
+        Literal["read", "discover"],
+        Field(description="`read` is all of it, as if own; `discover` is that it exists, and whom to ask."),
+    ] = "read"
+
+
+class GrantOut(BaseModel):
+    """What a namespace allows others. `created_by` is told to its own side only."""
+
+    id: UUID
+    namespace: str
+    grantee: str
+    permission: Literal["read", "discover"]
+    created_at: datetime
+    created_by: str | None
+
+
+class Discovered(BaseModel):
+    """A dataset or job of another team: all that is shown of it."""
+
+    type: Literal["dataset", "job"]
+    namespace: str
+    name: str
+    description: str | None
+    owner: str | None
+    tags: list[str]
+
+
 class AuditOut(BaseModel):
     """A write that was carried out."""
 

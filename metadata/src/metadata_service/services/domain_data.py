@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from metadata_service.problems import NotFoundError, ProblemError
+from metadata_service.repositories import datasets, tenancy
 from metadata_service.repositories.warehouse import SCHEMA, TableMissing, Warehouse
 from metadata_service.schemas.common import Page
 from metadata_service.services import products
+from metadata_service.services.access import Principal
 
 ORDERS, CAMPAIGNS = "fct_orders", "fct_campaign_performance"
 
@@ -41,11 +43,29 @@ def of_product(
         for dataset in products.describe(session, name).datasets
         if len(parts := dataset.name.split(".")) > 1 and parts[-2] == SCHEMA
     ]
+    if tenancy.is_narrowed(session) and warehouse is not None:
+        tables = [item for item in tables if datasets.is_listed(session, warehouse.dataset_of(item))]
     if not tables:
         raise ProblemError(404, f"The product {name} has no table of the schema {SCHEMA}.")
     if table is not None and table not in tables:
         raise ProblemError(404, f"The product {name} has no table {table}; it has {', '.join(tables)}.")
     return _read(warehouse, table or tables[0], {}, None, limit, offset)
+
+
+def require_table(
+    sessions: sessionmaker[Session], reader: Principal | None, warehouse: Warehouse | None, table: str
+) -> None:
+    """Refuse the rows of a table to who doesn't see its dataset.
+
+    Raises:
+        NotFoundError: as if it were not there.
+    """
+    if reader is None or reader.sees is None or warehouse is None:
+        return
+    with sessions() as session:
+        tenancy.narrow(session, reader.sees)
+        if not datasets.is_listed(session, warehouse.dataset_of(table)):
+            raise NotFoundError("table", f"{SCHEMA}.{table}")
 
 
 def _read(

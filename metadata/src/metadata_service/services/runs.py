@@ -23,8 +23,8 @@ from metadata_service.services.quality import causes, states
 MAX_CHILDREN = 500
 
 
-def record_run(session: Session, given: RunIn) -> tuple[RunOut, bool]:
-    """Record a run; return it and whether it was unknown."""
+def record_run(session: Session, given: RunIn) -> tuple[str, bool]:
+    """Record a run; return its id and whether it was unknown."""
     now = datetime.now(UTC)
     started = given.started_at or (None if given.ended_at else now)
     run_id = given.run_id or str(uuid4())
@@ -52,16 +52,21 @@ def record_run(session: Session, given: RunIn) -> tuple[RunOut, bool]:
     jobs.refresh_run_edges(session, runs.directions_of_jobs(session, [run_id]))
     quality_state.refresh(session, [run_id])
     session.expire_all()
-    return _out(session, [_find(session, run_id)])[0], new
+    return run_id, new
 
 
-def update_run(session: Session, run_id: str, given: RunUpdate) -> RunOut:
+def show_run(session: Session, run_id: str) -> RunOut:
+    """Return a run."""
+    return _out(session, [_find(session, run_id)])[0]
+
+
+def update_run(session: Session, run_id: str, given: RunUpdate) -> None:
     """Carry a run on or end it. A run that has ended stays as it ended."""
     run = _find(session, run_id)
     if run.state in TERMINAL_STATES and run.state != given.state:
         raise ProblemError(409, f"Run {run_id} has ended already: {run.state}.")
     if run.state == given.state and run.state in TERMINAL_STATES:
-        return _out(session, [run])[0]
+        return
     at = given.ended_at or datetime.now(UTC)
     terminal = given.state in TERMINAL_STATES
     runs.merge_runs(session, [RunSeen.at(run_id, at, state=given.state, ended_at=at if terminal else None)], {})
@@ -69,7 +74,6 @@ def update_run(session: Session, run_id: str, given: RunUpdate) -> RunOut:
     session.refresh(run)
     jobs.refresh_run_edges(session, runs.directions_of_jobs(session, [run_id]))
     quality_state.refresh(session, [run_id])
-    return _out(session, [run])[0]
 
 
 def list_runs(session: Session, wanted: RunFilter, limit: int, offset: int) -> Page[RunOut]:
@@ -159,6 +163,7 @@ def _out(session: Session, found: Sequence[Run]) -> list[RunOut]:
         for job in jobs.get_many(session, {run.job_id for run in found if run.job_id is not None})
     }
     errors = load_facets(session, "run", [run.id for run in found], ["errorMessage"])
+    relatives = runs.seen(session, (id_ for run in found for id_ in (run.parent_run_id, run.root_run_id)))
     shown = []
     for run in found:
         message = errors.get(run.id, {}).get("errorMessage", {}).get("message")
@@ -171,8 +176,8 @@ def _out(session: Session, found: Sequence[Run]) -> list[RunOut]:
                 started_at=run.started_at,
                 ended_at=run.ended_at,
                 duration_seconds=(run.ended_at - run.started_at).total_seconds() if ended else None,  # type: ignore[operator]
-                parent_run_id=run.parent_run_id,
-                root_run_id=run.root_run_id,
+                parent_run_id=run.parent_run_id if run.parent_run_id in relatives else None,
+                root_run_id=run.root_run_id if run.root_run_id in relatives else None,
                 error_message=str(message) if message else None,
                 created_at=run.created_at,
                 updated_at=run.updated_at,
@@ -183,10 +188,11 @@ def _out(session: Session, found: Sequence[Run]) -> list[RunOut]:
 
 def _results_out(session: Session, found: Sequence[QualityResult]) -> list[DqResultOut]:
     named = {item.id: item for item in datasets.get_many(session, {r.dataset_id for r in found if r.dataset_id})}
+    by_runs = runs.seen(session, (result.run_id for result in found))
     return [
         DqResultOut(
             id=result.id,
-            run_id=result.run_id,
+            run_id=result.run_id if result.run_id in by_runs else None,
             dataset=dataset_link(named[result.dataset_id]) if result.dataset_id else None,
             check=result.check_name,
             column=result.column_name,

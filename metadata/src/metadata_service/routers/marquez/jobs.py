@@ -46,7 +46,6 @@ def mark_run(
     at: Annotated[Time | None, Query(description="When that was; now, if not given.")] = None,
 ) -> Response:
     """Start or end a run."""
-    by.require([writing.job_of_run(session, id).namespace])
     return encoded(writing.mark_run(session, by, id, _TYPES[transition], at))
 
 
@@ -73,7 +72,7 @@ def put_job(session: DbSession, by: ScopedWriter, namespace: NameInPath, job: Na
 def delete_job(session: DbSession, by: ScopedWriter, namespace: NameInPath, job: NameInPath) -> Response:
     """Take a job out of the lists; an event that names it brings it back."""
     by.require([namespace])
-    return encoded(writing.delete_job(session, namespace, job))
+    return encoded(writing.delete_job(session, by, namespace, job))
 
 
 @router.get(_JOB + "/versions", response_model=JobVersions)
