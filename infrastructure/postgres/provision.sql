@@ -19,6 +19,12 @@ ALTER ROLE loader LOGIN PASSWORD :'loader_password';
 ALTER ROLE transformer LOGIN PASSWORD :'transformer_password';
 ALTER ROLE reporter LOGIN PASSWORD :'reporter_password';
 
+-- As whom the metadata service reads for a team: row-level security applies to it (docs/tenants.md). Nobody logs in as it.
+SELECT 'CREATE ROLE metadata_tenant NOLOGIN'
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'metadata_tenant')
+\gexec
+GRANT metadata_tenant TO metadata;
+
 -- A service owns its database; nobody else may enter it.
 SELECT format('CREATE DATABASE %I OWNER %I', name, owner)
 FROM (VALUES ('airflow', 'airflow'), ('metadata', 'metadata'), ('superset', 'superset'), ('warehouse', current_user))

@@ -15,20 +15,17 @@ from metadata_service.app import create_app
 from metadata_service.database import make_engine, migrate, wait_until_ready
 from metadata_service.logs import configure_logging
 from metadata_service.protocol import lean_protocol
-from metadata_service.settings import load_settings
+from metadata_service.settings import load_settings, say_faults
 
 log = structlog.get_logger("metadata_service")
 
 
 def main() -> int:
-    """Run the service until it is told to stop; return 2 for settings that can't be used, 1 without a database."""
+    """Run the service until it is told to stop; return 2 for settings that can't be used, 1 without a database or rights in it."""
     try:
         settings = load_settings()
     except ValidationError as error:
-        for fault in error.errors():
-            name = ".".join(map(str, fault["loc"])).upper()
-            message = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
-            sys.stderr.write(f"metadata_service: {name}: {message}\n")
+        sys.stderr.write(say_faults("metadata_service", error))
         return 2
     configure_logging(settings.log_level)
     engine = make_engine(settings)
@@ -37,6 +34,9 @@ def main() -> int:
         migrate(engine)
     except OperationalError as error:
         log.error("database_unavailable", reason=str(error.orig).strip())
+        return 1
+    except PermissionError as error:
+        log.error("database_rights", reason=str(error))
         return 1
     app = create_app(settings, engine)
     # The projector's thread gives way to requests sooner than after Python's 5 ms; and what is loaded by now is not

@@ -11,7 +11,7 @@ from alembic.config import Config
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from metadata_service.settings import ServiceSettings
+from metadata_service.settings import HubSettings
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 MIGRATION_LOCK = 0x6D657461
 
 
-def make_engine(settings: ServiceSettings) -> Engine:
+def make_engine(settings: HubSettings) -> Engine:
     """Return an engine whose connections are checked before use and give up waiting after seconds, not minutes."""
     return create_engine(
         settings.database_url.get_secret_value(),
@@ -58,7 +58,11 @@ def wait_until_ready(engine: Engine, seconds: float) -> None:
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:
-    """Bring the schema up to a revision. Processes that start together do it one after the other."""
+    """Bring the schema up to a revision. Processes that start together do it one after the other.
+
+    Raises:
+        PermissionError: the service's role lacks rights; the message says which, and how to give them.
+    """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.begin() as connection:
@@ -66,3 +70,9 @@ def migrate(engine: Engine, revision: str = "head") -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+        if revision == "head" and connection.scalar(text("SELECT row_security_active('dataset')")):
+            role = connection.scalar(text("SELECT current_user"))
+            raise PermissionError(
+                f"The service's tables belong to another role than {role}, which would see no rows of them. "
+                f'As their owner or an administrator: ALTER TABLE … OWNER TO "{role}" for each.'
+            )
