@@ -1,25 +1,37 @@
-"""Sending one event to the hub. Standard library only: every Airflow task process imports this."""
+"""Sending batches to the hub over HTTP. Standard library only: every Airflow task process imports this."""
 
 from __future__ import annotations
 
+import gzip
 import http.client
-from dataclasses import dataclass
+import json
+import math
+import time
+from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Literal
 from urllib.parse import urlsplit
 
-EVENTS_PATH = "/api/v1/lineage"
-# The event itself is at fault; sending it again can't help. Any other refusal is a fault of service or settings.
+from data_lineage_hub_sdk.batch import Batch, Kind, Outcome
+
+PATHS: dict[Kind, str] = {
+    "event": "/api/v1/lineage",
+    "lineage": "/api/v1/lineage/ingest",
+    "spans": "/api/v1/telemetry/ingest",
+    "points": "/api/v1/telemetry/ingest",
+    "traces": "/api/v1/telemetry/v1/traces",
+    "metrics": "/api/v1/telemetry/v1/metrics",
+}
+_OTLP = ("traces", "metrics")
+# What was sent is at fault; sending it again can't help. Any other refusal is a fault of service or settings.
 _REJECTED = frozenset({400, 413, 415, 422})
 _MAX_REASON = 2000
+_MAX_ANSWER = 4 * 1024 * 1024
+_GZIP_FROM = 4096
+_MAX_AFTER = 300.0
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an event: taken, refused for good (`rejected`), or to be tried again (`retry`)."""
-
-    kind: Literal["sent", "rejected", "retry"]
-    reason: str = ""
+class NoAnswerError(ValueError):
+    """What came back is no answer of a lineage hub."""
 
 
 class Sender:
@@ -40,37 +52,79 @@ class Sender:
             raise ValueError(f"{url!r} is no address of a lineage hub: use http://host:port")
         connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = connect(parts.hostname, parts.port, timeout=timeout)
-        self._path = parts.path.rstrip("/") + EVENTS_PATH
-        self._headers = {"Content-Type": "application/json"}
-        if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._prefix = parts.path.rstrip("/")
+        self._authorization = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     def __enter__(self) -> Sender:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next batch opens another."""
         self._connection.close()
 
-    def send(self, event: bytes) -> Outcome:
-        """Post an event (its JSON)."""
+    def send(self, batch: Batch) -> Outcome:
+        """Post a batch; never raises for what hub or network do."""
         reused = self._connection.sock is not None
         try:
-            return self._post(event)
-        except (OSError, http.client.HTTPException) as error:
+            return self._post(batch)
+        except (OSError, http.client.HTTPException, NoAnswerError) as error:
             self._connection.close()
-            if not reused or isinstance(error, TimeoutError):
+            if not reused or isinstance(error, (TimeoutError, NoAnswerError)):
                 return Outcome("retry", f"{type(error).__name__}: {error}")
         try:  # the server may just have closed an idle connection
-            return self._post(event)
-        except (OSError, http.client.HTTPException) as error:
+            return self._post(batch)
+        except (OSError, http.client.HTTPException, NoAnswerError) as error:
             self._connection.close()
             return Outcome("retry", f"{type(error).__name__}: {error}")
 
-    def _post(self, event: bytes) -> Outcome:
-        self._connection.request("POST", self._path, event, self._headers)
+    def _post(self, batch: Batch) -> Outcome:
+        body = batch.body
+        headers = {"Content-Type": "application/x-protobuf" if batch.kind in _OTLP else "application/json"}
+        if batch.kind != "event" and len(body) >= _GZIP_FROM:
+            body = gzip.compress(body, 1)
+            headers["Content-Encoding"] = "gzip"
+        self._connection.request("POST", self._prefix + PATHS[batch.kind], body, headers | self._authorization)
         response = self._connection.getresponse()
-        body = response.read()
+        answer = response.read(_MAX_ANSWER)
+        if response.length:  # longer than any hub's, or cut off
+            raise NoAnswerError(f"HTTP {response.status}: {response.length} bytes are missing")
         if 200 <= response.status < 300:
-            return Outcome("sent")
-        reason = f"HTTP {response.status}: {body[:_MAX_REASON].decode('utf-8', 'replace')}"
-        return Outcome("rejected" if response.status in _REJECTED else "retry", reason)
+            return _taken(batch, answer, response.headers.get_content_type())
+        reason = f"HTTP {response.status}: {answer[:_MAX_REASON].decode('utf-8', 'replace')}"
+        if response.status in _REJECTED:
+            return Outcome("rejected", reason)
+        return Outcome("retry", reason, after=_seconds(response.headers.get("Retry-After", "")))
+
+
+def _taken(batch: Batch, answer: bytes, content_type: str) -> Outcome:
+    """Believe a 2xx only if the hub says what it took: a proxy's friendly page is no hub."""
+    if batch.kind == "event":
+        return Outcome("sent")
+    if batch.kind in _OTLP:
+        if content_type != "application/x-protobuf":
+            raise NoAnswerError(f"an OTLP endpoint answers protobuf, not {content_type}")
+        return Outcome("sent")
+    try:
+        said = json.loads(answer)
+        refused = tuple((int(item["index"]), str(item["reason"])) for item in said["rejected"])
+        accepted = int(said["accepted"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise NoAnswerError(f"this is no answer of a lineage hub: {answer[:100]!r}") from error
+    if accepted + len(refused) != len(batch.items) or any(not 0 <= at < len(batch.items) for at, _ in refused):
+        raise NoAnswerError(f"the hub speaks of {accepted} + {len(refused)} items, {len(batch.items)} were sent")
+    return Outcome("sent", refused=refused)
+
+
+def _seconds(retry_after: str) -> float:
+    """Return what the header Retry-After (RFC 9110, 10.2.3) asks for, within bounds; 0 if it can't be read."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (ValueError, TypeError):
+            return 0.0
+    return min(max(seconds, 0.0), _MAX_AFTER) if math.isfinite(seconds) else 0.0

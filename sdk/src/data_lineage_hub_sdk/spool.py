@@ -1,18 +1,20 @@
-"""Events that could not be delivered, kept on disk until they can. Standard library only.
+"""What could not be delivered, kept on disk until it can. Standard library only.
 
-One JSON file an event, named by time, so that the order of names is the order of events. Any number of processes may
-write and drain a spool at once: a file appears whole (written aside, then renamed), and whoever sends it first claims
-it by renaming it. The claim of a process that died is returned after a while: the hub takes an event twice without
-harm.
+One file a batch, or an event by itself, named by time, so that the order of names is the order of events. Any number
+of processes may write and drain a spool at once: a file appears whole (written aside, then renamed), and whoever sends
+it first claims it by renaming it. The claim of a process that died is returned after a while: the hub takes an event
+twice without harm.
 
-    <spool>/<nanoseconds>-<random>.json          waiting
-    <spool>/<nanoseconds>-<random>.json.claimed  being sent
+    <spool>/<nanoseconds>-<random>.json          an event that waits
+    <spool>/<nanoseconds>-<random>.<kind>        a batch that waits: the body of its request (batch.py has the kinds)
+    <spool>/….json.claimed                       being sent
     <spool>/rejected/<name>.json                 {"reason": …, "event": …}: the hub refused it for good
     <spool>/.unreachable                         its time is when the hub last failed to answer
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import logging
@@ -22,25 +24,39 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, cast
 
-from data_lineage_hub_sdk.delivery import Outcome, Sender
+from data_lineage_hub_sdk.batch import KINDS, Batch, Kind, Outcome
+from data_lineage_hub_sdk.delivery import Sender
 
 log = logging.getLogger(__name__)
 
 DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 CLAIM_SECONDS = 60.0
-_WAITING = ".json"
-_CLAIMED = ".json.claimed"
+_EVENT = ".json"
+_WAITING = (_EVENT, *(f".{kind}" for kind in KINDS if kind != "event"))
+_CLAIMED = ".claimed"
 _HALF_WRITTEN = ".tmp"
+
+
+class Courier(Protocol):
+    """Whatever delivers batches."""
+
+    def send(self, batch: Batch) -> Outcome:
+        """Deliver a batch; never raises."""
 
 
 @dataclass(frozen=True)
 class DrainResult:
-    """Counts of events: delivered, still waiting, refused for good."""
+    """Counts of files, an event or a batch each: delivered, still waiting, refused for good.
+
+    `last` is what became of the last one that was tried.
+    """
 
     sent: int
     left: int
     rejected: int
+    last: Outcome | None = None
 
 
 class Spool:
@@ -56,37 +72,54 @@ class Spool:
         self.rejected = self.folder / "rejected"
         self.max_bytes = max_bytes
 
-    def add(self, event: bytes) -> None:
-        """Keep an event.
+    def add(self, content: bytes, kind: Kind = "event") -> None:
+        """Keep an event, or the body of a batch.
 
         Raises:
             OSError: the disk doesn't take it.
         """
-        self._write(self.folder, f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}{_WAITING}", event)
+        suffix = _EVENT if kind == "event" else f".{kind}"
+        self._write(self.folder, _new_name() + suffix, content)
 
-    def reject(self, event: bytes, reason: str, name: str | None = None) -> None:
-        """Keep an event that the hub refused for good, and why.
+    def reject(self, content: bytes, reason: str, name: str | None = None) -> None:
+        """Keep what the hub refused for good, and why.
 
         Raises:
             OSError: the disk doesn't take it.
         """
         try:
-            content: object = json.loads(event)
+            event: object = json.loads(content)
+        except UnicodeDecodeError:
+            event = {"base64": base64.b64encode(content).decode()}
         except ValueError:
-            content = event.decode("utf-8", "replace")
-        record = json.dumps({"reason": reason, "event": content}).encode()
-        self._write(self.rejected, name or f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}{_WAITING}", record)
+            event = content.decode()
+        record = json.dumps({"reason": reason, "event": event}).encode()
+        self._write(self.rejected, (name or _new_name()) + _EVENT, record)
+
+    def refuse(self, batch: Batch, outcome: Outcome) -> None:
+        """Keep the items of a batch that were refused for good, and why.
+
+        Raises:
+            OSError: the disk doesn't take it.
+        """
+        refused = outcome.refused or tuple((at, outcome.reason) for at in range(len(batch.items)))
+        for at, reason in refused:
+            self.reject(batch.items[at], reason)
 
     def pending(self) -> int:
-        """Return how many events wait or are being sent."""
-        return sum(1 for name in self._names() if name.endswith((_WAITING, _CLAIMED)))
+        """Return how many events and batches wait or are being sent."""
+        return sum(1 for name in self._names() if name.endswith((*_WAITING, _CLAIMED)))
+
+    def waiting(self) -> int:
+        """Return how many events and batches wait and are not being sent."""
+        return sum(1 for name in self._names() if name.endswith(_WAITING))
 
     def claims(self, limit: int | None = None) -> Iterator[Path]:
-        """Claim events, oldest first, one at a time. The caller removes, rejects or releases each."""
+        """Claim events and batches, oldest first, one at a time. The caller removes, rejects or releases each."""
         self._tidy()
         waiting = sorted(name for name in self._names() if name.endswith(_WAITING))
         for name in waiting[:limit]:
-            claimed = self.folder / (name.removesuffix(_WAITING) + _CLAIMED)
+            claimed = self.folder / (name + _CLAIMED)
             try:
                 (self.folder / name).rename(claimed)
             except FileNotFoundError:
@@ -94,9 +127,9 @@ class Spool:
             yield claimed
 
     def release(self, claimed: Path) -> None:
-        """Let a claimed event wait again."""
+        """Let what was claimed wait again."""
         with contextlib.suppress(FileNotFoundError):
-            claimed.rename(self.folder / (claimed.name.removesuffix(_CLAIMED) + _WAITING))
+            claimed.rename(self.folder / claimed.name.removesuffix(_CLAIMED))
 
     def note_unreachable(self) -> None:
         """Remember, for every process on this machine, that the hub just failed to answer."""
@@ -170,33 +203,47 @@ class Spool:
             excess -= size
             dropped += 1
         if dropped:
-            log.warning("%s holds %d bytes: dropped its %d oldest events", folder, self.max_bytes, dropped)
+            log.warning("%s holds %d bytes: dropped its %d oldest files", folder, self.max_bytes, dropped)
 
 
-def send_waiting(spool: Spool, sender: Sender, limit: int | None = None, seconds: float | None = None) -> DrainResult:
-    """Send waiting events, oldest first, until one can't be delivered, `limit` were tried or `seconds` have passed."""
+def _new_name() -> str:
+    return f"{time.time_ns():020d}-{uuid.uuid4().hex[:12]}"
+
+
+def _read(claimed: Path) -> Batch:
+    name = claimed.name.removesuffix(_CLAIMED)
+    kind = "event" if name.endswith(_EVENT) else name.rpartition(".")[2]
+    return Batch.from_body(cast(Kind, kind), claimed.read_bytes())
+
+
+def send_waiting(spool: Spool, courier: Courier, limit: int | None = None, seconds: float | None = None) -> DrainResult:
+    """Send what waits, oldest first, until one can't be delivered, `limit` were tried or `seconds` have passed."""
     sent = rejected = 0
+    outcome: Outcome | None = None
     deadline = None if seconds is None else time.monotonic() + seconds
     for claimed in spool.claims(limit):
         try:
-            event = claimed.read_bytes()
-            outcome = sender.send(event)
-            if outcome.kind == "rejected":
-                spool.reject(event, outcome.reason, claimed.name.removesuffix(_CLAIMED) + _WAITING)
+            batch = _read(claimed)
+            outcome = courier.send(batch)
+            if outcome.kind == "rejected" or outcome.refused:
+                spool.refuse(batch, outcome)
         except FileNotFoundError:
             continue  # held so long that another process took it over
         except OSError as error:
             outcome = Outcome("retry", str(error))
+        except ValueError as error:  # half a file: its disk was full, or someone wrote it by hand
+            outcome = Outcome("rejected", str(error))
+            spool.reject(claimed.read_bytes(), outcome.reason)
         if outcome.kind == "retry":
             spool.release(claimed)
-            log.warning("lineage hub: %s; events stay in %s", outcome.reason, spool.folder)
+            log.warning("lineage hub: %s; it stays in %s", outcome.reason, spool.folder)
             break
         claimed.unlink(missing_ok=True)
         sent += outcome.kind == "sent"
         rejected += outcome.kind == "rejected"
         if deadline is not None and time.monotonic() > deadline:
             break
-    return DrainResult(sent, spool.pending(), rejected)
+    return DrainResult(sent, spool.pending(), rejected, outcome)
 
 
 def drain(spool_dir: str | Path, url: str, api_key: str, timeout: float = 10.0) -> DrainResult:

@@ -20,6 +20,7 @@ import attr
 from openlineage.client.serde import Serde
 from openlineage.client.transport.transport import Config, Transport
 
+from data_lineage_hub_sdk.batch import Batch
 from data_lineage_hub_sdk.delivery import Sender
 from data_lineage_hub_sdk.spool import DEFAULT_MAX_BYTES, Spool, send_waiting
 
@@ -101,7 +102,7 @@ class SpoolingHttpTransport(Transport):  # type: ignore[misc]
             self.spool.add(content)
             return
         with Sender(self.config.url, self.config.api_key, self.config.timeout) as sender:
-            outcome = sender.send(content)
+            outcome = sender.send(Batch("event", "", (content,)))
             if outcome.kind == "retry":
                 self.spool.add(content)
                 self.spool.note_unreachable()

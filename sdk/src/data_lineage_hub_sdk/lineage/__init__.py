@@ -1,0 +1,1 @@
+"""Runs, their datasets, and the way they become OpenLineage events."""
