@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -16,6 +16,9 @@ class HubSettings(BaseSettings):
     host: str = "127.0.0.1"
     log_level: str = "INFO"
     database_url: SecretStr
+    # Seconds to wait at start for a database that is still coming up.
+    database_wait_seconds: Annotated[float, Field(gt=0)] = 60.0
+    database_pool_size: Annotated[int, Field(ge=1)] = 8
 
     # Where spans and metrics are kept: http(s)://user:password@host:8123/database (ClickHouse), chdb:///folder (its
     # engine, embedded; for development), or nothing: this service's own database.
@@ -97,9 +100,6 @@ class ServiceSettings(HubSettings):
     warehouse_url: SecretStr | None = None
     # Comma-separated origins of browsers that may call the API; none by default.
     cors_origins: Annotated[list[str], NoDecode] = []
-    # Seconds to wait at start for a database that is still coming up.
-    database_wait_seconds: Annotated[float, Field(gt=0)] = 60.0
-    database_pool_size: Annotated[int, Field(ge=1)] = 8
     # Connections that store events. What arrives while one is busy is stored together, so more of them do not help
     # unless commits are slow.
     intake_connections: Annotated[int, Field(ge=1, le=16)] = 1
@@ -147,3 +147,13 @@ def load_consumer_settings() -> ConsumerSettings:
         pydantic.ValidationError: a value is missing or can't be used.
     """
     return ConsumerSettings()  # type: ignore[call-arg]
+
+
+def say_faults(program: str, error: ValidationError) -> str:
+    """Return what is wrong with the environment, a line for each variable."""
+    lines = []
+    for fault in error.errors():
+        name = ".".join(map(str, fault["loc"])).upper()
+        message = "is not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+        lines.append(f"{program}: {name}: {message}\n")
+    return "".join(lines)

@@ -20,7 +20,6 @@ from metadata_service.repositories.bulk import Bigints, Bytes, Column, JsonTexts
 # Any number will do, as long as every process that projects into this database uses the same one.
 PROJECTION_LOCK = 0x70726F6A
 
-# In the order of their digests, so that two of these that share events don't wait for each other.
 _APPEND = b"""
 WITH stored AS (
     INSERT INTO event (digest, kind, event_type, event_time, run_id, job_namespace, job_name, payload,
@@ -37,14 +36,19 @@ _OIDS = [column.array_oid for column in (Bytes, Texts, Texts, Times, Texts, Text
 
 
 class EventLog:
-    """A connection that appends events, prepared for nothing else: each append is one statement, committed at once."""
+    """A connection that appends events, prepared for nothing else: each append is one statement, committed at once.
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    Appended in the order of their digests, two appends that share events don't wait for each other in a ring; with
+    `keep_order` they may (and one of them fails), but events are numbered as they are given.
+    """
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], keep_order: bool) -> None:
         self._connection = connection
+        self._keep_order = keep_order
         self._prepared = False
 
     @classmethod
-    async def connect(cls, dsn: str) -> EventLog:
+    async def connect(cls, dsn: str, *, keep_order: bool = False) -> EventLog:
         """Open a connection.
 
         Raises:
@@ -54,7 +58,8 @@ class EventLog:
         return cls(
             await psycopg.AsyncConnection.connect(
                 dsn, autocommit=True, connect_timeout=3, application_name="metadata_service_events", options=options
-            )
+            ),
+            keep_order,
         )
 
     async def append(self, events: Iterable[ReadEvent]) -> set[bytes]:
@@ -65,7 +70,7 @@ class EventLog:
         Raises:
             psycopg.Error: none of them is stored, or (OperationalError) it isn't known whether they are.
         """
-        ordered = sorted(events, key=lambda event: event.digest)
+        ordered = list(events) if self._keep_order else sorted(events, key=lambda event: event.digest)
         columns = [column.data for column in _columns(ordered)]
         pgconn = self._connection.pgconn
         if not self._prepared:

@@ -39,10 +39,19 @@ class _Request:
 
 
 class Intake:
-    """Stores events over a few connections of its own. Start and stop it on the event loop that it is used on."""
+    """Stores events over a few connections of its own. Start and stop it on the event loop that it is used on.
 
-    def __init__(self, dsn: str, connections: int, on_stored: Callable[[], None]) -> None:
+    Args:
+        dsn: the database's address.
+        connections: how many connections store at the same time.
+        on_stored: called whenever events were stored.
+        keep_order: number events in the order they are given; others who store the same at the same time may then
+            have to try again.
+    """
+
+    def __init__(self, dsn: str, connections: int, on_stored: Callable[[], None], *, keep_order: bool = False) -> None:
         self._dsn = dsn
+        self._keep_order = keep_order
         self._connections = connections
         self._on_stored = on_stored
         self._waiting: deque[_Request] = deque()
@@ -82,7 +91,7 @@ class Intake:
                 # A connection that broke since it was used last is no reason to refuse anything.
                 for attempt in ("over the open connection", "anew") if event_log else ("anew",):
                     try:
-                        event_log = event_log or await EventLog.connect(self._dsn)
+                        event_log = event_log or await EventLog.connect(self._dsn, keep_order=self._keep_order)
                         await self._store_group(event_log, group)
                         break
                     except psycopg.Error as error:

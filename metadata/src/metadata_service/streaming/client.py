@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Message
 
 from metadata_service.settings import HubSettings
 
@@ -52,3 +52,14 @@ def log_error() -> Callable[[KafkaError], None]:
             log.warning("kafka_error", reason=error.str())
 
     return on_error
+
+
+Headers = list[tuple[str, str | bytes | None]]
+"""Headers as a message to send has them."""
+
+
+def headers_of(message: Message) -> list[tuple[str, bytes]]:
+    """Return a message's headers, without those that have no value."""
+    given = message.headers() or []
+    pairs = given.items() if isinstance(given, dict) else given
+    return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs if value is not None]

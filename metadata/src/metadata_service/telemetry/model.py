@@ -86,7 +86,7 @@ class Metric(msgspec.Struct):
 class Batch(msgspec.Struct):
     """Spans and metrics of one namespace."""
 
-    namespace: str
+    namespace: str = ""
     spans: list[Span] = []
     metrics: list[Metric] = []
 
