@@ -21,7 +21,7 @@ log = structlog.get_logger("metadata_service")
 
 
 def main() -> int:
-    """Run the service until it is told to stop; return 2 for unusable settings, 1 without a database or rights in it."""
+    """Run the service until it is told to stop; return 2 for unusable settings, 1 without a database or rights."""
     try:
         settings = load_settings()
     except ValidationError as error:

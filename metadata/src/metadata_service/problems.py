@@ -128,7 +128,7 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
 
 def is_page(path: str) -> bool:
     """Tell whether a path is one of the web pages'."""
-    return path == "/" or path.startswith("/ui/")
+    return path in ("/", "/sign-in") or path.startswith("/ui/")
 
 
 def install_handlers(app: FastAPI) -> None:

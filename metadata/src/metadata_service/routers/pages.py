@@ -9,11 +9,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from metadata_service import charts
-from metadata_service.dependencies import DbSession
+from metadata_service.dependencies import DbSession, Reader, Sessions, identify
 from metadata_service.naming import LAYERS
 from metadata_service.reference import build_reference
 from metadata_service.rendering import templates
@@ -23,13 +23,14 @@ from metadata_service.repositories.runs import RunFilter
 from metadata_service.repositories.search import KINDS, Kind
 from metadata_service.schemas.common import RunState
 from metadata_service.schemas.lineage import ColumnLineageEdge, DatasetLineage
-from metadata_service.services import analytics, catalog, history, lineage, runs, search
+from metadata_service.services import analytics, catalog, grants, history, lineage, runs, search
 from metadata_service.services.search import Narrowed
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 ROWS = 50
 QUALITY_DAYS = 30
+OTHERS = 20  # things of other teams that a search shows
 STRIP = 20  # results of a check that are shown in a row
 DURATIONS = 60  # runs of a job whose durations are shown
 QUALITY_LEVELS = ("failing", "error", "warning", "passing", "unknown")
@@ -55,15 +56,18 @@ def catalog_page(
 def search_page(
     request: Request,
     session: DbSession,
+    sessions: Sessions,
+    reader: Reader,
     q: Annotated[str, Query(max_length=1000)] = "",
     type: Annotated[Kind | None, Query()] = None,
     offset: Annotated[int, Query(ge=0)] = 0,
 ) -> HTMLResponse:
-    """What a search finds: datasets, jobs and products, the best first."""
+    """What a search finds: datasets, jobs and products, the best first; and what other teams let a team find."""
     narrowed = Narrowed((type,) if type else KINDS)
     page = search.find(session, q, narrowed, ROWS, offset)
     query = {key: value for key, value in (("q", q), ("type", type)) if value}
-    return _render(request, "search.html", page=page, q=q, type=type, query=query, kinds=KINDS)
+    others = grants.discover(sessions, reader if q else None, q, OTHERS, 0)
+    return _render(request, "search.html", page=page, others=others, q=q, type=type, query=query, kinds=KINDS)
 
 
 @router.get("/ui/quality")
@@ -140,6 +144,12 @@ def job_page(request: Request, session: DbSession, job_id: UUID) -> HTMLResponse
         durations=durations,
         facets=_other_facets(job.facets, hidden={"jobType"}),
     )
+
+
+@router.get("/sign-in", dependencies=[Depends(identify)])
+def sign_in() -> RedirectResponse:
+    """Let the browser ask for a key, also where reading needs none, and go on with it to what it sees."""
+    return RedirectResponse("/", 303)
 
 
 @router.get("/docs")
