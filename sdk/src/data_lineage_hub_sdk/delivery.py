@@ -95,7 +95,7 @@ class Sender:
             return _taken(batch, answer, response.headers.get_content_type())
         reason = f"HTTP {response.status}: {answer[:_MAX_REASON].decode('utf-8', 'replace')}"
         if response.status in _REJECTED:
-            return Outcome("rejected", reason)
+            return Outcome("rejected", reason, _faults(batch, answer))
         return Outcome("retry", reason, after=_seconds(response.headers.get("Retry-After", "")))
 
 
@@ -116,6 +116,15 @@ def _taken(batch: Batch, answer: bytes, content_type: str) -> Outcome:
     if accepted + len(refused) != len(batch.items) or any(not 0 <= at < len(batch.items) for at, _ in refused):
         raise NoAnswerError(f"the hub speaks of {accepted} + {len(refused)} items, {len(batch.items)} were sent")
     return Outcome("sent", refused=refused)
+
+
+def _faults(batch: Batch, answer: bytes) -> tuple[tuple[int, str], ...]:
+    """Return what is wrong with each item, if the hub says so of every one; otherwise nothing."""
+    try:
+        told = {error["field"].rpartition(".")[2]: str(error["message"]) for error in json.loads(answer)["errors"]}
+        return tuple((at, told[str(at)]) for at in range(len(batch.items)))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
 
 
 def _seconds(retry_after: str) -> float:

@@ -18,7 +18,6 @@ import concurrent.futures.thread  # noqa: F401  an encoder's imports would need 
 import contextlib
 import logging
 import queue
-import random
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_lineage_hub_sdk.batch import Batch, Outcome
+from data_lineage_hub_sdk.ids import jitter
 from data_lineage_hub_sdk.settings import Settings
 from data_lineage_hub_sdk.spool import Spool, send_waiting
 from data_lineage_hub_sdk.transports import Transport
@@ -60,7 +60,6 @@ class Outbox:
         self._gather = gather
         self._settings = settings
         self.spool = Spool(settings.spool_folder, settings.spool_max_bytes)
-        self._jitter = random.SystemRandom()  # a pipeline's own random numbers stay reproducible
         self._reset()
 
     def _reset(self) -> None:
@@ -70,7 +69,7 @@ class Outbox:
         self._state = threading.Condition()
         self._start_lock = threading.RLock()
         self._threads: list[threading.Thread] = []
-        self._started = self._closed = self._collecting = self._hurry = False
+        self._started = self._closed = self._hurry = False
         self._in_flight: Batch | None = None
         self._behind = True  # until the sender has looked into the spool
         self._failures = 0
@@ -78,10 +77,28 @@ class Outbox:
         self._dropped = 0
         self._warned = 0.0
 
+    def start(self) -> None:
+        """Start the threads, and see to it that the end of the process finds an empty memory; once is enough."""
+        if self._started:
+            return
+        with self._start_lock:
+            if self._started:
+                return
+            self._started = True
+            atexit.register(self.close)
+            _close_with_multiprocessing(self.close)
+            for work in (self._collect, self._send):
+                thread = threading.Thread(target=work, name=f"lineage-hub-{work.__name__[1:]}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the interpreter is ending: `put` does the work
+                    self._closed = True
+                    return
+                self._threads.append(thread)
+
     def put(self, record: Any) -> None:
         """Take a record. Never raises, never waits longer than a fraction of a millisecond."""
-        if not self._started:
-            self._start()
+        self.start()
         waiting = self._queue.qsize()
         if waiting * 2 > self._settings.queue_size:
             time.sleep(_YIELD_SECONDS)  # lets the collector have the interpreter
@@ -103,15 +120,18 @@ class Outbox:
             Whether all is delivered: nothing waits in memory or in the spool.
         """
         deadline = time.monotonic() + (self._settings.flush_timeout if timeout is None else timeout)
-        if self._started and not self._closed:
+        if not self._closed:
             self._gather()
+        if not self._started:
+            return True
+        collected = threading.Event()
         self._hurry = True
-        with contextlib.suppress(RuntimeError), self._state:
-            self._state.notify_all()
+        self._queue.put(collected)
+        collected.wait(max(deadline - time.monotonic(), 0))
+        self._hurry = False
         while not self._settled() and time.monotonic() < deadline:
             time.sleep(_TICK / 4)
-        self._hurry = False
-        return self._settled() and not (self._started and self._behind)
+        return collected.is_set() and self._settled() and not self._behind
 
     def close(self, timeout: float | None = None) -> None:
         """Deliver what can be delivered in time, spool the rest, and end the threads."""
@@ -121,7 +141,7 @@ class Outbox:
             self.flush(timeout)
         with self._state:
             self._closed = True
-            self._queue.put(None)
+            self._queue.put(threading.Event())  # wakes the collector
             self._state.notify_all()
         for thread in self._threads:
             thread.join(0.2)  # a sender that waits for a dead hub is left alone
@@ -135,75 +155,52 @@ class Outbox:
         self._transport.after_fork()
 
     def _settled(self) -> bool:
-        if not self._started:
-            return True
-        if self._queue.qsize() or self._collecting or self._ready or self._in_flight:
-            return False
-        return not self._behind or time.monotonic() < self._not_before
-
-    def _start(self) -> None:
-        with self._start_lock:
-            if self._started:
-                return
-            self._started = True
-            atexit.register(self.close)
-            _close_with_multiprocessing(self.close)
-            away = self._settings.chosen_transport in ("http", "kafka") and self.spool.unreachable_for()
-            if away and away < _KNOWN_AWAY_SECONDS:  # a short script needn't find out once more
-                self._not_before = time.monotonic() + _KNOWN_AWAY_SECONDS - away
-            else:
-                self._behind = self.spool.waiting() > 0
-            for work in (self._collect, self._send):
-                thread = threading.Thread(target=work, name=f"lineage-hub-{work.__name__[1:]}", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError:  # the interpreter is ending: `close` does the work
-                    self._closed = True
-                    return
-                self._threads.append(thread)
+        """Whether nothing that was collected is on its way: it is delivered, or in the spool of a hub that is away."""
+        with self._state:
+            if self._ready or self._in_flight:
+                return False
+            return not self._behind or time.monotonic() < self._not_before
 
     # The collector
 
     def _collect(self) -> None:
         gathered = time.monotonic()
         while not self._closed:
-            first = None
+            taken = []
             with contextlib.suppress(queue.Empty):
-                first = self._queue.get(timeout=self._settings.metric_interval)
-            self._collecting = True
+                taken.append(self._queue.get(timeout=self._settings.metric_interval))
             try:
                 if time.monotonic() - gathered >= self._settings.metric_interval:
                     gathered = time.monotonic()
                     self._gather()
                 self._linger()
-                self._collect_all(first)
+                self._collect_all(taken)
             except Exception:
                 log.exception("records of lineage or telemetry are lost")
-            self._collecting = False
 
     def _linger(self) -> None:
         until = time.monotonic() + self._settings.linger
         while not self._hurry and self._queue.qsize() < self._settings.batch_size and time.monotonic() < until:
             time.sleep(min(_TICK, self._settings.linger))
 
-    def _collect_all(self, first: Any) -> None:
-        records = [first] if first is not None else []
-        while True:
-            while len(records) < self._settings.batch_size:
-                try:
-                    record = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if record is not None:
-                    records.append(record)
-            if not records:
-                break
-            for batch in self._encode(records):
+    def _collect_all(self, taken: list[Any]) -> None:
+        while taken := self._take(taken):
+            records = [item for item in taken if not isinstance(item, threading.Event)]
+            for batch in self._encode(records) if records else ():
                 self._hand_over(batch)
-            records = []
+            for item in taken:  # whoever flushes waits for all that was before
+                if isinstance(item, threading.Event):
+                    item.set()
+            taken = []
         if self._dropped and time.monotonic() - self._warned > _WARN_SECONDS:
             dropped, self._dropped, self._warned = self._dropped, 0, time.monotonic()
             log.error("%d records of lineage or telemetry are lost: more came in than the disk could take", dropped)
+
+    def _take(self, taken: list[Any]) -> list[Any]:
+        with contextlib.suppress(queue.Empty):
+            while len(taken) < self._settings.batch_size:
+                taken.append(self._queue.get_nowait())
+        return taken
 
     def _hand_over(self, batch: Batch) -> None:
         with self._state:
@@ -225,12 +222,11 @@ class Outbox:
         with self._state:
             batches = [*([self._in_flight] if self._in_flight else []), *self._ready]
             self._ready.clear()
-        records = []
+        taken = []
         with contextlib.suppress(queue.Empty):
             while True:
-                record = self._queue.get_nowait()
-                if record is not None:
-                    records.append(record)
+                taken.append(self._queue.get_nowait())
+        records = [item for item in taken if not isinstance(item, threading.Event)]
         try:
             batches += self._encode(records) if records else []
         except Exception:
@@ -241,6 +237,7 @@ class Outbox:
     # The sender
 
     def _send(self) -> None:
+        self._look()
         while True:
             with self._state:
                 self._state.wait_for(self._has_work, self._idle_seconds())
@@ -259,6 +256,15 @@ class Outbox:
                     self._in_flight = None
                 self._back_off(Outcome("retry", f"{type(error).__name__}: {error}"))
 
+    def _look(self) -> None:
+        """Begin with what earlier processes left in the spool, and with what they found out."""
+        away = self.spool.unreachable_for()
+        with self._state:
+            if away < _KNOWN_AWAY_SECONDS:  # a short script needn't wait once more for a hub that is gone
+                self._not_before = time.monotonic() + _KNOWN_AWAY_SECONDS - away
+            else:
+                self._behind = self.spool.waiting() > 0
+
     def _has_work(self) -> bool:
         return self._closed or bool(self._ready) or (self._behind and time.monotonic() >= self._not_before)
 
@@ -267,6 +273,9 @@ class Outbox:
 
     def _send_one(self, batch: Batch) -> None:
         outcome = self._transport.send(batch)
+        if outcome.kind == "rejected" or outcome.refused:
+            self.spool.refuse(batch, outcome)
+            self._tell_refused(outcome)
         with self._state:
             if self._closed:  # it is in the spool by now
                 return
@@ -274,15 +283,10 @@ class Outbox:
                 for unsent in (batch, *self._ready):
                     self._keep(unsent)
                 self._ready.clear()
-                self._behind = True
+                self._back_off(outcome)
+            else:
+                self._failures = 0
             self._in_flight = None
-        if outcome.kind == "retry":
-            self._back_off(outcome)
-            return
-        self._failures = 0
-        if outcome.kind == "rejected" or outcome.refused:
-            self.spool.refuse(batch, outcome)
-            self._tell_refused(outcome)
 
     def _replay(self) -> None:
         if self._behind and time.monotonic() < self._not_before:
@@ -305,7 +309,7 @@ class Outbox:
         self._behind = True
         self._failures += 1
         longest = min(_LONGEST_BACK_OFF, _FIRST_BACK_OFF * 2 ** min(self._failures, 10))
-        self._not_before = time.monotonic() + outcome.after + self._jitter.uniform(0, longest)
+        self._not_before = time.monotonic() + outcome.after + jitter(0, longest)
         with contextlib.suppress(OSError):
             self.spool.note_unreachable()
         if self._failures == 1 or time.monotonic() - self._warned > _WARN_SECONDS:

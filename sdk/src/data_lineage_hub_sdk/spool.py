@@ -236,7 +236,6 @@ def send_waiting(spool: Spool, courier: Courier, limit: int | None = None, secon
             spool.reject(claimed.read_bytes(), outcome.reason)
         if outcome.kind == "retry":
             spool.release(claimed)
-            log.warning("lineage hub: %s; it stays in %s", outcome.reason, spool.folder)
             break
         claimed.unlink(missing_ok=True)
         sent += outcome.kind == "sent"
@@ -244,6 +243,12 @@ def send_waiting(spool: Spool, courier: Courier, limit: int | None = None, secon
         if deadline is not None and time.monotonic() > deadline:
             break
     return DrainResult(sent, spool.pending(), rejected, outcome)
+
+
+def tell_left(spool: Spool, result: DrainResult) -> None:
+    """Say in the log why something still waits, if the hub is why."""
+    if result.last is not None and result.last.kind == "retry":
+        log.warning("lineage hub: %s; events stay in %s", result.last.reason, spool.folder)
 
 
 def drain(spool_dir: str | Path, url: str, api_key: str, timeout: float = 10.0) -> DrainResult:
@@ -258,6 +263,7 @@ def drain(spool_dir: str | Path, url: str, api_key: str, timeout: float = 10.0) 
         result = send_waiting(spool, sender)
     if result.sent:
         spool.note_reachable()
+    tell_left(spool, result)
     return result
 
 

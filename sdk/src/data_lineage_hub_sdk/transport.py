@@ -22,7 +22,7 @@ from openlineage.client.transport.transport import Config, Transport
 
 from data_lineage_hub_sdk.batch import Batch
 from data_lineage_hub_sdk.delivery import Sender
-from data_lineage_hub_sdk.spool import DEFAULT_MAX_BYTES, Spool, send_waiting
+from data_lineage_hub_sdk.spool import DEFAULT_MAX_BYTES, Spool, send_waiting, tell_left
 
 if TYPE_CHECKING:
     from openlineage.client import OpenLineageClient
@@ -112,7 +112,7 @@ class SpoolingHttpTransport(Transport):  # type: ignore[misc]
             if outcome.kind == "rejected":
                 self.spool.reject(content, outcome.reason)
                 log.error("lineage hub refused an event, kept in %s: %s", self.spool.rejected, outcome.reason)
-            send_waiting(self.spool, sender, self.config.drain_limit, seconds=1.0)
+            tell_left(self.spool, send_waiting(self.spool, sender, self.config.drain_limit, seconds=1.0))
 
 
 def client_from(url: str, api_key: str, spool_dir: str | Path) -> OpenLineageClient:

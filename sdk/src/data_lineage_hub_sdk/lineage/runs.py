@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import os
 import sys
 import time
 import traceback
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from data_lineage_hub_sdk import instrument
+from data_lineage_hub_sdk.ids import new_run_id
 from data_lineage_hub_sdk.lineage.datasets import Dataset, DatasetSpec, read_specs
 from data_lineage_hub_sdk.settings import RunRef
 
@@ -133,13 +133,6 @@ _current: contextvars.ContextVar[Run | None] = contextvars.ContextVar("lineage_h
 def current_run() -> Run | None:
     """Return the run whose code is running in this context, if any."""
     return _current.get()
-
-
-def new_run_id(nanoseconds: int) -> str:
-    """Return a UUID version 7 (RFC 9562): sorted by time, random for the rest."""
-    digits = f"{nanoseconds // 1_000_000:012x}{os.urandom(10).hex()}"
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-7{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 def active_span() -> tuple[int, int] | None:

@@ -57,7 +57,11 @@ class TelemetryClient(HubClient):
 
     def instruments(self) -> Instruments | None:
         """Return what a call is measured with; None if nobody wants to know."""
-        return None if self.settings.disabled else self._providers.instruments()
+        if self.settings.disabled:
+            return None
+        if self.enabled:
+            self._outbox.start()
+        return self._providers.instruments()
 
     def after_fork(self) -> None:
         """Begin anew in a child process: what is measured so far belongs to the parent."""

@@ -17,8 +17,10 @@ from opentelemetry.sdk.metrics import Histogram as HistogramInstrument
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader, MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from data_lineage_hub_sdk import __version__
+from data_lineage_hub_sdk.ids import new_bits
 from data_lineage_hub_sdk.settings import Settings, program_name
 
 SCOPE = "data_lineage_hub_sdk"
@@ -67,6 +69,16 @@ class _Processor(SpanProcessor):
             self._take(span)
 
 
+class _Ids(IdGenerator):
+    """Ids that leave the state of `random` as it is, which OpenTelemetry's own don't."""
+
+    def generate_span_id(self) -> int:
+        return new_bits(64)
+
+    def generate_trace_id(self) -> int:
+        return new_bits(128)
+
+
 class Providers:
     """The providers in use, and the instruments made of them.
 
@@ -113,7 +125,7 @@ class Providers:
         )
 
     def _private_tracers(self) -> TracerProvider:
-        provider = TracerProvider(resource=self._resource(), shutdown_on_exit=False)
+        provider = TracerProvider(resource=self._resource(), id_generator=_Ids(), shutdown_on_exit=False)
         if self._take is not None:
             provider.add_span_processor(_Processor(self._take))
         return provider

@@ -14,6 +14,7 @@ from data_lineage_hub_sdk import defaults
 from data_lineage_hub_sdk.instrument import Arguments, Observation, watch_calls
 from data_lineage_hub_sdk.lineage.runs import Run, current_run
 from data_lineage_hub_sdk.lineage.track import function_name
+from data_lineage_hub_sdk.settings import RunRef
 from data_lineage_hub_sdk.telemetry.client import TelemetryClient
 from data_lineage_hub_sdk.telemetry.providers import Instruments
 
@@ -29,17 +30,15 @@ class _CallSpan:
         self._instruments = instruments
         self._labels = labels
         self._token: Any = None
-        self._span: Span = instruments.tracer.start_span(name, attributes=attributes)
         run = current_run()
         if run is not None:
-            self.join(run)
+            attributes = {**attributes, **_of_run(run.ref)}
+        self._span: Span = instruments.tracer.start_span(name, attributes=attributes)
         self._began = time.perf_counter()
 
     def join(self, other: Observation) -> None:
         if isinstance(other, Run):
-            self._span.set_attribute("lineage.run_id", other.ref.run_id)
-            self._span.set_attribute("lineage.job.namespace", other.ref.namespace)
-            self._span.set_attribute("lineage.job.name", other.ref.job)
+            self._span.set_attributes(_of_run(other.ref))
 
     def resume(self) -> None:
         self._token = contexts.attach(trace.set_span_in_context(self._span))
@@ -57,6 +56,10 @@ class _CallSpan:
             self._instruments.errors.add(1, {**self._labels, "error.type": kind})
         self._span.end()
         self._instruments.duration.record(took, self._labels)
+
+
+def _of_run(run: RunRef) -> dict[str, str]:
+    return {"lineage.run_id": run.run_id, "lineage.job.namespace": run.namespace, "lineage.job.name": run.job}
 
 
 class _SpanObserver:

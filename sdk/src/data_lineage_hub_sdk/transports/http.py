@@ -24,7 +24,7 @@ class HttpTransport:
     def send(self, batch: Batch) -> Outcome:
         """Post a batch."""
         outcome = self._sender.send(batch)
-        if outcome.kind != "rejected" or len(batch.items) < 2:
+        if outcome.kind != "rejected" or outcome.refused or len(batch.items) < 2:
             return outcome
         refused: list[tuple[int, str]] = []
         offset = 0
@@ -32,7 +32,7 @@ class HttpTransport:
             part = self.send(half)
             if part.kind == "retry":
                 return part
-            if part.kind == "rejected":
+            if part.kind == "rejected" and not part.refused:
                 refused.append((offset, part.reason))
             refused += [(offset + at, reason) for at, reason in part.refused]
             offset += len(half.items)
