@@ -21,7 +21,7 @@ from metadata_service.lean import LeanRoute
 if TYPE_CHECKING:
     from starlette.types import Message
 
-_STATUS = {200: b"HTTP/1.1 200 OK\r\n", 201: b"HTTP/1.1 201 Created\r\n"}
+_STATUS = {200: b"HTTP/1.1 200 OK\r\n", 201: b"HTTP/1.1 201 Created\r\n", 202: b"HTTP/1.1 202 Accepted\r\n"}
 _UNUSUAL = {b"origin", b"x-request-id", b"transfer-encoding", b"content-encoding", b"upgrade", b"expect"}
 
 
