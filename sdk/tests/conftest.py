@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -181,24 +180,29 @@ def run_service() -> Callable[[int, str, Path], subprocess.Popen[bytes]]:
 
 
 @pytest.fixture(scope="session")
-def service(admin_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client, with the administrator's key, of a real metadata service that the tests of a session share."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+def service_database(admin_dsn: str) -> Iterator[str]:
+    """The address of the database of the service that the tests of a session share."""
     name = f"sdk_{os.getpid()}"
     with psycopg.connect(admin_dsn, autocommit=True) as admin:
         admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
-        log = tmp_path_factory.mktemp("service") / "log"
-        process = start_service(port, admin_dsn.rsplit("/", 1)[0] + f"/{name}", log)
-        try:
-            headers = {"Authorization": f"Bearer {KEY}"}
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
-                yield client
-        finally:
-            process.terminate()
-            process.wait(20)
-            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+        yield admin_dsn.rsplit("/", 1)[0] + f"/{name}"
+        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="session")
+def service(
+    service_database: str, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[httpx.Client]:
+    """A client, with the administrator's key, of a real metadata service that the tests of a session share."""
+    port = free_port()
+    process = start_service(port, service_database, tmp_path_factory.mktemp("service") / "log")
+    try:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+            yield client
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 @pytest.fixture
@@ -206,7 +210,7 @@ def team_key(service: httpx.Client) -> Callable[[str], str]:
     """A function that makes a writer's key for a namespace."""
 
     def make(namespace: str) -> str:
-        body = {"name": f"key of {namespace}", "role": "writer", "namespaces": [namespace]}
+        body = {"name": f"key-{namespace}", "role": "writer", "namespaces": [namespace]}
         answer = service.post("/keys", json=body)
         assert answer.is_success, answer.text
         return str(answer.json()["key"])

@@ -37,7 +37,7 @@ class HubClient:
         self.settings = replace(settings or get_settings(), **changes)
         self.enabled = self.settings.chosen_transport != "noop"
         self._transport = make_transport(self.settings)
-        self._outbox = Outbox(self._transport, self._encode, self._gather, self.settings)
+        self._outbox = Outbox(self._transport, self._prepare, self._encode, self._gather, self.settings)
         _clients.add(self)
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -97,6 +97,9 @@ class HubClient:
 
     def _gather(self) -> None:
         """Put records that are not put as they come; called from time to time and before a flush."""
+
+    def _prepare(self) -> None:
+        """Import what `_encode` needs; runs in the background."""
 
     def _encode(self, records: Sequence[Any]) -> list[Batch]:
         """Turn records into batches; runs in the background."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  resolving a name would import it, in a thread
 import gzip
 import http.client
 import json

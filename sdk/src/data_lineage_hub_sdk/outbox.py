@@ -17,6 +17,7 @@ import atexit
 import concurrent.futures.thread  # noqa: F401  an encoder's imports would need it, which fails once the process ends
 import contextlib
 import logging
+import os
 import queue
 import sys
 import threading
@@ -43,19 +44,32 @@ _KNOWN_AWAY_SECONDS = 15.0
 _LOOK_SECONDS = 30.0  # how often an idle sender looks for what others left in the spool
 _WARN_SECONDS = 60.0
 
+# A child that is forked in the middle of an import could never import that again: a fork waits until it is done.
+_no_fork = threading.Lock()
+os.register_at_fork(before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release)
+
 
 class Outbox:
     """Takes records and delivers them in the background.
 
     Args:
         transport: how batches are delivered.
-        encode: turns records into batches, in the background; it may be slow at first.
+        prepare: imports what `encode` needs, in the background.
+        encode: turns records into batches, in the background.
         gather: puts records that are not put as they come; called every `metric_interval` and before a flush.
         settings: bounds and times.
     """
 
-    def __init__(self, transport: Transport, encode: Encoder, gather: Callable[[], None], settings: Settings) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        prepare: Callable[[], None],
+        encode: Encoder,
+        gather: Callable[[], None],
+        settings: Settings,
+    ) -> None:
         self._transport = transport
+        self._prepare = prepare
         self._encode = encode
         self._gather = gather
         self._settings = settings
@@ -70,6 +84,7 @@ class Outbox:
         self._start_lock = threading.RLock()
         self._threads: list[threading.Thread] = []
         self._started = self._closed = self._hurry = False
+        self._in_hand: list[Any] = []
         self._in_flight: Batch | None = None
         self._behind = True  # until the sender has looked into the spool
         self._failures = 0
@@ -164,11 +179,17 @@ class Outbox:
     # The collector
 
     def _collect(self) -> None:
+        with _no_fork:
+            try:
+                self._prepare()
+            except Exception:
+                log.exception("lineage or telemetry can't be encoded")
         gathered = time.monotonic()
         while not self._closed:
             taken = []
             with contextlib.suppress(queue.Empty):
                 taken.append(self._queue.get(timeout=self._settings.metric_interval))
+            self._in_hand = taken
             try:
                 if time.monotonic() - gathered >= self._settings.metric_interval:
                     gathered = time.monotonic()
@@ -186,8 +207,10 @@ class Outbox:
     def _collect_all(self, taken: list[Any]) -> None:
         while taken := self._take(taken):
             records = [item for item in taken if not isinstance(item, threading.Event)]
+            self._in_hand = records
             for batch in self._encode(records) if records else ():
                 self._hand_over(batch)
+            self._in_hand = []
             for item in taken:  # whoever flushes waits for all that was before
                 if isinstance(item, threading.Event):
                     item.set()
@@ -222,7 +245,7 @@ class Outbox:
         with self._state:
             batches = [*([self._in_flight] if self._in_flight else []), *self._ready]
             self._ready.clear()
-        taken = []
+        taken = [*self._in_hand]
         with contextlib.suppress(queue.Empty):
             while True:
                 taken.append(self._queue.get_nowait())

@@ -88,11 +88,13 @@ class Spool:
             OSError: the disk doesn't take it.
         """
         try:
-            event: object = json.loads(content)
+            text = content.decode()
         except UnicodeDecodeError:
-            event = {"base64": base64.b64encode(content).decode()}
+            text = json.dumps({"base64": base64.b64encode(content).decode()})
+        try:
+            event: object = json.loads(text)
         except ValueError:
-            event = content.decode()
+            event = text
         record = json.dumps({"reason": reason, "event": event}).encode()
         self._write(self.rejected, (name or _new_name()) + _EVENT, record)
 

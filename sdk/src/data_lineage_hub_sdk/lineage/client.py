@@ -52,6 +52,9 @@ class LineageHubClient(HubClient):
         """Hand over what is known of a run; its event is made of it in the background."""
         self._put(record)
 
+    def _prepare(self) -> None:
+        from data_lineage_hub_sdk.lineage import events  # noqa: F401
+
     def _encode(self, records: Sequence[Any]) -> list[Batch]:
         from data_lineage_hub_sdk.lineage.events import encode_record
 

@@ -74,6 +74,12 @@ class TelemetryClient(HubClient):
     def _gather(self) -> None:
         self._providers.collect()
 
+    def _prepare(self) -> None:
+        from data_lineage_hub_sdk.telemetry import encoding
+
+        if self._transport.otlp:
+            encoding.import_otlp()
+
     def _encode(self, records: Sequence[Any]) -> list[Batch]:
         from opentelemetry.sdk.metrics.export import MetricsData
 

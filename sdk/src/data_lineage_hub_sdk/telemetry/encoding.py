@@ -16,6 +16,11 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT
 from data_lineage_hub_sdk.batch import Batch, encode
 
 
+def import_otlp() -> None:
+    """Import what OTLP needs; it takes a while."""
+    from opentelemetry.exporter.otlp.proto.common import metrics_encoder, trace_encoder  # noqa: F401
+
+
 def otlp_traces(spans: Sequence[ReadableSpan]) -> Batch:
     """Return spans as an OTLP request; the namespace is in their resource."""
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
