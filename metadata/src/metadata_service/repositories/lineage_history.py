@@ -84,12 +84,14 @@ _DIRECT = text(
              UNION ALL
             SELECT d.id FROM unnest(CAST(:datasets AS uuid[])) AS n (id) JOIN dataset d ON d.canonical_id = n.id) n
      CROSS JOIN LATERAL (
-        SELECT * FROM column_edge WHERE :upstream AND job_id IS NULL AND dataset_id = n.id
-         UNION ALL
-        SELECT * FROM column_edge WHERE NOT :upstream AND job_id IS NULL AND input_dataset_id = n.id) c
+        SELECT e.*, e.dataset_id::text AS key FROM (
+            SELECT * FROM column_edge WHERE :upstream AND job_id IS NULL AND dataset_id = n.id
+             UNION ALL
+            SELECT * FROM column_edge WHERE NOT :upstream AND job_id IS NULL AND input_dataset_id = n.id) e
+        OFFSET 0) c  -- as in `repositories.lineage`: row-level security looks nothing up by a cast
       JOIN dataset s ON s.id = c.input_dataset_id
       JOIN dataset t ON t.id = c.dataset_id
-      JOIN facet f ON f.owner_type = 'static' AND f.owner_id = c.dataset_id::text AND f.name = 'columnLineage'
+      JOIN facet f ON f.owner_type = 'static' AND f.owner_id = c.key AND f.name = 'columnLineage'
      WHERE f.event_time <= :at
     """
 )

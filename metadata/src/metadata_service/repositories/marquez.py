@@ -84,8 +84,8 @@ _SEEN_SOURCES = text(
     _NAMES.format(
         names="""told AS MATERIALIZED (
         SELECT DISTINCT ON (f.value ->> 'name') f.value ->> 'name' AS name, f.value, f.event_time
-          FROM dataset d JOIN facet f
-            ON f.owner_type = 'dataset' AND f.owner_id = d.id::text AND f.name = 'dataSource'
+          FROM (SELECT id::text AS key FROM dataset OFFSET 0) d
+          JOIN facet f ON f.owner_type = 'dataset' AND f.owner_id = d.key AND f.name = 'dataSource'
          WHERE f.value ->> 'name' IS NOT NULL ORDER BY 1
     ), names AS (
         SELECT namespace AS name FROM of_datasets WHERE namespace IS NOT NULL
