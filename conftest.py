@@ -10,7 +10,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -104,6 +106,52 @@ def empty_database(admin_dsn: str, request: pytest.FixtureRequest) -> Iterator[s
         admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
         yield admin_dsn.rsplit("/", 1)[0] + f"/{name}"
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+
+
+class MortalPostgres:
+    """A server of the test's own, to be killed."""
+
+    def __init__(self, settings: StackSettings) -> None:
+        self.settings = settings
+        self._cluster = postgres_server.locate(settings)
+        postgres_server.create(settings, self._cluster)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        user = self._cluster.user
+        identity: dict[str, Any] = {}
+        if user is not None:
+            identity = {"user": user, "group": "nogroup" if user == "nobody" else user, "extra_groups": []}
+        with (self.settings.home / "postgres.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._cluster.command, stdout=log, stderr=log, cwd="/", start_new_session=True, **identity
+            )
+        postgres_server.wait_until_ready(self.settings)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        for pid in (self._process.pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+    def database(self, name: str) -> str:
+        """Make a database and return its address."""
+        with postgres_server.connect(self.settings) as admin:
+            admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+        password = self.settings.postgres_admin_password.get_secret_value()
+        user, port = self.settings.postgres_admin_user, self.settings.postgres_port
+        return f"postgresql://{user}:{password}@127.0.0.1:{port}/{name}"
+
+
+@pytest.fixture(scope="module")
+def mortal_postgres(new_home: Callable[[], Path], free_port: Callable[[], int]) -> Iterator[MortalPostgres]:
+    """A server of the tests' own that they may kill."""
+    started = MortalPostgres(StackSettings(dp_home=new_home(), metadata_api_key="k", postgres_port=free_port()))
+    started.start()
+    yield started
+    started.kill()
 
 
 @pytest.fixture(scope="session")

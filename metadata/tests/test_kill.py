@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -12,15 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
-
-from dataplatform_cli.settings import StackSettings
-from dataplatform_cli.stack import postgres as postgres_server
 
 pytestmark = pytest.mark.integration
 Make = Callable[..., dict[str, Any]]
@@ -41,51 +36,6 @@ GRAPH = (
     "JOIN dataset d ON d.id = c.dataset_id JOIN quality_result q ON q.id = c.result_id",
     "SELECT state, passed, failed FROM quality_state",
 )
-
-
-class Postgres:
-    """A server of the test's own, to be killed."""
-
-    def __init__(self, settings: StackSettings) -> None:
-        self.settings = settings
-        self._cluster = postgres_server.locate(settings)
-        postgres_server.create(settings, self._cluster)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        user = self._cluster.user
-        identity: dict[str, Any] = {}
-        if user is not None:
-            identity = {"user": user, "group": "nogroup" if user == "nobody" else user, "extra_groups": []}
-        with (self.settings.home / "postgres.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._cluster.command, stdout=log, stderr=log, cwd="/", start_new_session=True, **identity
-            )
-        postgres_server.wait_until_ready(self.settings)
-
-    def kill(self) -> None:
-        assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        for pid in (self._process.pid, *map(int, children)):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self._process.wait()
-
-    def database(self, name: str) -> str:
-        """Make a database and return its address."""
-        with postgres_server.connect(self.settings) as admin:
-            admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
-        password = self.settings.postgres_admin_password.get_secret_value()
-        user, port = self.settings.postgres_admin_user, self.settings.postgres_port
-        return f"postgresql://{user}:{password}@127.0.0.1:{port}/{name}"
-
-
-@pytest.fixture(scope="module")
-def server(new_home: Callable[[], Path], free_port: Callable[[], int]) -> Iterator[Postgres]:
-    started = Postgres(StackSettings(dp_home=new_home(), metadata_api_key="k", postgres_port=free_port()))
-    started.start()
-    yield started
-    started.kill()
 
 
 @contextmanager
@@ -186,8 +136,8 @@ def _wait_until_projected(port: int) -> None:
 
 
 @pytest.mark.parametrize("victim", ["service", "postgres"])
-def test_killed_under_load(server: Postgres, free_port: Callable[[], int], event: Make, victim: str) -> None:
-    database, port = server.database(f"killed_{victim}"), free_port()
+def test_killed_under_load(mortal_postgres: Any, free_port: Callable[[], int], event: Make, victim: str) -> None:
+    database, port = mortal_postgres.database(f"killed_{victim}"), free_port()
     load = Load(port, _events(event, len(victim)))
     sender = threading.Thread(target=load.run)
     if victim == "service":
@@ -206,9 +156,9 @@ def test_killed_under_load(server: Postgres, free_port: Callable[[], int], event
             sender.start()
             for _ in range(2):
                 time.sleep(1.0)
-                server.kill()
+                mortal_postgres.kill()
                 time.sleep(0.3)
-                server.start()
+                mortal_postgres.start()
             time.sleep(1.0)
             load.stop.set()
             sender.join()
@@ -221,7 +171,7 @@ def test_killed_under_load(server: Postgres, free_port: Callable[[], int], event
     assert len(producers) == len(set(producers))
     assert set(load.acknowledged) <= set(producers)
 
-    replayed, port = server.database(f"replayed_{victim}"), free_port()
+    replayed, port = mortal_postgres.database(f"replayed_{victim}"), free_port()
     random.Random(1).shuffle(stored)  # noqa: S311 - reproducible, not secret
     with service(port, replayed):
         for first in range(0, len(stored), 500):

@@ -6,10 +6,8 @@ fetched, the benchmark says so and ends.
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,26 +20,17 @@ from rich.table import Table
 
 from dataplatform_cli.bench.event_data import LINKED_NAMESPACE
 from dataplatform_cli.bench.events import send_events, wait_until_projected
+from dataplatform_cli.bench.maven import NoPeerError, class_path
 from dataplatform_cli.bench.scratch import scratch_stack
 from dataplatform_cli.display import err, out
-from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack import postgres
 from dataplatform_cli.stack.ports import free_port_above
 
-VERSION = "0.50.0"
+COORDINATES = "io.github.marquezproject:marquez-api:0.50.0"
 AIMS = {"ingestion": 10.0, "lineage": 100.0}
 _DEPTH = 5
 
-_POM = f"""
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>bench</groupId><artifactId>peers</artifactId><version>1</version><packaging>pom</packaging>
-  <dependencies><dependency>
-    <groupId>io.github.marquezproject</groupId><artifactId>marquez-api</artifactId><version>{VERSION}</version>
-  </dependency></dependencies>
-</project>
-"""
 _CONFIG = """
 server:
   applicationConnectors: [{{type: http, port: {port}, bindHost: 127.0.0.1}}]
@@ -58,10 +47,6 @@ logging: {{level: WARN, appenders: [{{type: console}}]}}
 """
 
 
-class NoPeerError(PlatformError):
-    """Marquez can't be had here."""
-
-
 def bench_peers(settings: StackSettings, events: int, clients: int, questions: int) -> dict[str, Any]:
     """Send the same events to both, ask both for lineage, and return the figures.
 
@@ -74,38 +59,20 @@ def bench_peers(settings: StackSettings, events: int, clients: int, questions: i
     Raises:
         NoPeerError: Java, Maven or Marquez can't be had.
     """
-    for program in ("java", "mvn"):
-        if shutil.which(program) is None:
-            raise NoPeerError(f"{program} is not on PATH, so there is no Marquez to compare with")
-    with tempfile.TemporaryDirectory(prefix="dp-bench-") as pom_folder:
-        class_path = _fetch(Path(pom_folder))
+    marquez_class_path = class_path("Marquez", COORDINATES)
     with scratch_stack(settings, ("postgres", "metadata")) as (scratch, folder):
         figures: dict[str, Any] = {"events": events, "clients": clients, "depth": _DEPTH}
         key = scratch.metadata_api_key.get_secret_value()
         figures["ours"] = _measure(scratch, scratch.metadata_port, events, clients, questions, key)
-        with _marquez(scratch, folder, class_path) as port:
+        with _marquez(scratch, folder, marquez_class_path) as port:
             figures["marquez"] = _measure(scratch, port, events, clients, questions, None)
     ours, theirs = figures["ours"], figures["marquez"]
     figures["ratios"] = {"ingestion": ours["rate"] / theirs["rate"], "lineage": theirs["p50"] / ours["p50"]}
     return figures
 
 
-def _fetch(folder: Path) -> str:
-    """Return the class path of Marquez, fetched by Maven."""
-    (folder / "pom.xml").write_text(_POM)
-    err.print(f"[dim]fetching Marquez {VERSION} by Maven[/]")
-    options = ["-q", "-B", "-U", "-Dstyle.color=never", "-Dmdep.outputFile=class-path"]
-    command = ["mvn", *options, "dependency:build-classpath"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
-    if done.returncode:
-        reason = next((line for line in done.stdout.splitlines() if "ERROR" in line), "no reason given")
-        reason = reason.partition("[ERROR] ")[2]
-        raise NoPeerError(f"Maven can't fetch Marquez: {reason.partition(' -> ')[0]}")
-    return (folder / "class-path").read_text().strip()
-
-
 @contextmanager
-def _marquez(settings: StackSettings, folder: Path, class_path: str) -> Iterator[int]:
+def _marquez(settings: StackSettings, folder: Path, classes: str) -> Iterator[int]:
     """Run Marquez on a database of its own in the scratch Postgres; give its port."""
     with postgres.connect(settings) as admin:
         admin.execute("CREATE ROLE marquez LOGIN PASSWORD 'marquez'")
@@ -114,7 +81,7 @@ def _marquez(settings: StackSettings, folder: Path, class_path: str) -> Iterator
     admin_port = free_port_above(port + 1)
     given = {"port": port, "admin_port": admin_port, "database_port": settings.postgres_port}
     (folder / "marquez.yml").write_text(_CONFIG.format(**given))
-    command = ["java", "-cp", class_path, "marquez.MarquezApp", "server", "marquez.yml"]
+    command = ["java", "-cp", classes, "marquez.MarquezApp", "server", "marquez.yml"]
     with (folder / "marquez.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
     try:
@@ -170,7 +137,7 @@ def print_report(figures: dict[str, Any]) -> None:
     """Print the two side by side."""
     title = f"{figures['events']:,} events one by one from {figures['clients']} clients, lineage to depth {_DEPTH}"
     table = Table(title=title, box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("", "metadata service", f"Marquez {VERSION}", "ratio", "aim"):
+    for column in ("", "metadata service", f"Marquez {COORDINATES.rpartition(':')[2]}", "ratio", "aim"):
         table.add_column(column, justify="right" if column else "left")
     ours, theirs, ratios = figures["ours"], figures["marquez"], figures["ratios"]
     rows = [

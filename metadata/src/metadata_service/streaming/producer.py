@@ -1,7 +1,9 @@
 """Sending messages and waiting until the brokers have them.
 
-The producer is idempotent and waits for all replicas, so a message that is acknowledged is there once and in order. It
-is told to give up after some seconds: then whoever sent it is asked to send it again, and nothing was acknowledged.
+The producer is idempotent and waits for all replicas, so a message that is acknowledged is there once and in order. A
+request that has waited for some seconds is told to come again, and nothing was acknowledged to it. What it brought stays
+in the producer's queue all the same, and is delivered before what comes again: were it thrown away, a part of it might
+be, and what follows stand before it.
 """
 
 from __future__ import annotations
@@ -34,13 +36,14 @@ class Publisher:
 
     def __init__(self, settings: HubSettings) -> None:
         self.max_bytes = settings.kafka_max_message_bytes
+        self._patience = settings.kafka_delivery_seconds
         self._options: dict[str, Any] = client_options(settings) | {
             "enable.idempotence": True,
             "acks": "all",
             "compression.type": "lz4",
             "linger.ms": 5,
             "message.max.bytes": settings.kafka_max_message_bytes + 64 * 1024,  # keys, headers and framing
-            "delivery.timeout.ms": int(settings.kafka_delivery_seconds * 1000),
+            "delivery.timeout.ms": 0,
             # Bounds of memory: what doesn't fit is refused at once, so that whoever sends holds back.
             "queue.buffering.max.messages": 100_000,
             "queue.buffering.max.kbytes": 128 * 1024,
@@ -87,7 +90,10 @@ class Publisher:
             except KafkaException as error:
                 delivery.give_up(len(messages) - number, str(error))
                 break
-        fault = await delivery.done
+        try:
+            fault = await asyncio.wait_for(delivery.done, self._patience)
+        except TimeoutError:
+            raise BrokerAwayError(f"they did not answer within {self._patience:.0f} s") from None
         if fault is None:
             return
         if isinstance(fault, KafkaError) and fault.code() == KafkaError.MSG_SIZE_TOO_LARGE:
