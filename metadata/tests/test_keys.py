@@ -130,6 +130,15 @@ def test_a_bound_key_cannot_touch_what_others_have(api: TestClient, bound: dict[
     assert api.post("/runs/theirs/dq_results", json=[], headers=bound).status_code == 403
     assert api.put(f"/datasets/{theirs['id']}", json={"name": "t"}, headers=bound).status_code == 404
     assert api.delete(f"/datasets/{theirs['id']}", headers=bound).status_code == 404
+    # Nor a run that belongs to no job, but checked what is others'.
+    results = [{"check": "c", "status": "passed", "dataset": {"namespace": "pg://b", "name": "t"}}, {"check": "d"}]
+    for name, result in zip(("with-dataset", "with-none"), results, strict=True):
+        body = [result | {"status": "passed"}]
+        assert api.post(f"/runs/{name}/dq_results", json=body).status_code == 201
+        mine = {"job": {"namespace": "team-a", "name": "j"}, "results": []}
+        assert api.post(f"/runs/{name}/dq_results", json=mine, headers=bound).status_code == 403
+        assert api.post("/runs", json={"run_id": name, "job": mine["job"]}, headers=bound).status_code == 403
+        assert api.patch(f"/runs/{name}", json={"state": "FAILED"}, headers=bound).status_code == 404
     # What its events say of a dataset elsewhere that they read is left out; that they read it is kept.
     said = {"documentation": {"description": "theirs is bad"}}
     read = of_team(event, run="mine", inputs=[{"namespace": "pg://b", "name": "t", "facets": said}])

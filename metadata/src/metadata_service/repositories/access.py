@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, or_, select, union
 from sqlalchemy.orm import Session
 
-from metadata_service.models import ApiKey, AuditEntry, Event, Job, Run
+from metadata_service.models import ApiKey, AuditEntry, Dataset, Event, Job, QualityResult, Run
 
 _USE_NOTED_EVERY = timedelta(minutes=1)
 
@@ -64,11 +64,21 @@ def list_entries(
 
 
 def namespaces_of_runs(session: Session, run_ids: Iterable[str]) -> list[tuple[str, str]]:
-    """Return (run, namespace of its job) of the runs that are known, projected or not."""
+    """Return (run, namespace) of the runs that are known, projected or not.
+
+    The namespace is that of the run's job. Of a run that nothing names a job of, it is those of the datasets that it
+    checked, and '' for checks of none.
+    """
     ids = list(run_ids)
     if not ids:
         return []
     stored = select(Event.run_id, Event.job_namespace).where(Event.run_id.in_(ids), Event.job_namespace.is_not(None))
     recorded = select(Run.id, Job.namespace).join(Job, Job.id == Run.job_id).where(Run.id.in_(ids))
-    found: Iterable[Any] = session.execute(union(stored, recorded))
+    checked = (
+        select(Run.id, func.coalesce(Dataset.namespace, ""))
+        .join(QualityResult, QualityResult.run_id == Run.id)
+        .outerjoin(Dataset, Dataset.id == QualityResult.dataset_id)
+        .where(Run.id.in_(ids), Run.job_id.is_(None))
+    )
+    found: Iterable[Any] = session.execute(union(stored, recorded, checked))
     return [(run_id, namespace) for run_id, namespace in found]
