@@ -73,6 +73,21 @@ def lineage(
 
 @app.command()
 @reported
+def tenants(
+    datasets: Annotated[int, typer.Option(min=1000, help="Datasets in the graph, and as many jobs.")] = 100_000,
+    edges: Annotated[int, typer.Option(min=1000, help="Edges between them.")] = 300_000,
+    queries: Annotated[int, typer.Option(min=20, help="Questions of each kind.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Ask the metadata service the same with a key that sees all and with one bound to namespaces."""
+    from dataplatform_cli.bench.tenants import bench_tenants, print_report
+
+    figures = bench_tenants(settings_of_repository(), datasets, edges, queries)
+    _tell(figures, print_report, as_json)
+
+
+@app.command()
+@reported
 def events(
     events: Annotated[
         int, typer.Option(min=1000, help="Events of each way; batches have five times as many.")
