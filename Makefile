@@ -4,7 +4,7 @@ SHELL := /usr/bin/env bash
 .PHONY: help setup start demo up stop restart status logs backup restore doctor clean test-pipeline verify \
         minio-buckets minio-upload-sample minio-verify minio-console \
         airflow-cli airflow-logs airflow-test-dag airflow-connections airflow-reset \
-        install install-dev dev-setup venv-info lock lock-check run-api \
+        install install-dev dev-setup venv-info lock lock-check run-api run-lineage-consumer run-otel-consumer \
         format lint fix types check test test-unit test-e2e test-compose test-peers bench-peers
 
 DP := .venv/bin/dp
@@ -125,6 +125,12 @@ lock-check: ## fail if a lock is not what its .in file compiles to
 
 run-api: .venv-platform ## run the metadata service in the foreground on the stack's Postgres (METADATA_PORT moves it)
 	@$(DP) run-api
+
+run-lineage-consumer: .venv-platform ## run the consumer of lineage in the foreground: from Kafka into the stack's store, and Marquez
+	@$(DP) run-consumer lineage
+
+run-otel-consumer: .venv-platform ## run the consumer of spans and metrics in the foreground: from Kafka into their store
+	@$(DP) run-consumer otel
 
 format: ## format the code
 	@.venv/bin/ruff format .

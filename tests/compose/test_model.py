@@ -25,7 +25,8 @@ TARGETS = {
     "help", "setup", "start", "stop", "restart", "status", "test", "logs", "clean", "demo",
     "minio-buckets", "minio-upload-sample", "minio-verify", "minio-console",
     "airflow-cli", "airflow-logs", "airflow-test-dag", "airflow-connections", "airflow-reset",
-    "install", "install-dev", "dev-setup", "venv-info", "run-api", "format", "lint", "fix", "check", "test-pipeline",
+    "install", "install-dev", "dev-setup", "venv-info", "run-api", "run-lineage-consumer", "run-otel-consumer",
+    "format", "lint", "fix", "check", "test-pipeline",
 }  # fmt: skip
 
 
@@ -177,7 +178,8 @@ def dp(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Comple
 @pytest.mark.parametrize(
     "command",
     [
-        "restart", "test-pipeline", "run-api", "minio buckets", "minio upload-sample", "minio verify", "minio console",
+        "restart", "test-pipeline", "run-api", "run-consumer lineage", "run-consumer otel",
+        "minio buckets", "minio upload-sample", "minio verify", "minio console",
         "airflow cli version", "airflow connections", "airflow reset --yes",
     ],
 )  # fmt: skip

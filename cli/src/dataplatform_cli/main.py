@@ -21,6 +21,8 @@ from dataplatform_cli.dag import app as dag_app
 from dataplatform_cli.display import err, out, start_display
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.grant import app as grant_app
+from dataplatform_cli.hub import app as dlq_app
+from dataplatform_cli.hub import run_consumer, topics
 from dataplatform_cli.key import app as key_app
 from dataplatform_cli.metadata import app as metadata_app
 from dataplatform_cli.minio import app as minio_app
@@ -37,12 +39,15 @@ app = typer.Typer(
 app.add_typer(airflow_app, name="airflow")
 app.add_typer(bench_app, name="bench")
 app.add_typer(contract_app, name="contract")
+app.add_typer(dlq_app, name="dlq")
 app.add_typer(grant_app, name="grant")
 app.add_typer(key_app, name="key")
 app.add_typer(metadata_app, name="metadata")
 app.add_typer(minio_app, name="minio")
 app.add_typer(dag_app, name="dag")
 app.add_typer(new_app, name="new")
+app.command("run-consumer")(run_consumer)
+app.command("topics")(topics)
 
 Services = Annotated[
     list[str] | None,

@@ -67,6 +67,24 @@ class StackSettings(BaseSettings):
     metadata_public_reads: bool = True
     metadata_retention_days: int = 0
 
+    # The lineage hub: Kafka between teams and the stores, and where spans and metrics are kept.
+    kafka_bootstrap_servers: str = ""
+    kafka_security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    kafka_sasl_mechanism: str = "SCRAM-SHA-512"
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: SecretStr = SecretStr("")
+    kafka_partitions: int = 6
+    kafka_replication: int = 1
+    kafka_retention_hours: int = 168
+    kafka_cleanup_policy: Literal["delete", "compact", "compact,delete"] = "delete"
+    telemetry_url: SecretStr = SecretStr("")
+    telemetry_retention_days: int = 30
+    telemetry_batch_items: int = 100
+    telemetry_batch_seconds: float = 30.0
+    marquez_url: str = ""
+    marquez_api_key: SecretStr = SecretStr("")
+    metrics_port: int = 9464
+
     airflow_port: Port = 8080
     airflow_admin_user: str = "admin"
     airflow_admin_password: SecretStr = SecretStr("admin")
@@ -95,7 +113,31 @@ class StackSettings(BaseSettings):
     smtp_user: str = ""
     smtp_password: SecretStr = SecretStr("")
 
+    # Compose only: what a profile adds (docs/lineage-hub-operations.md).
+    compose_profiles: str = ""
+    kafka_port: Port = 9092
+    marquez_port: Port = 5000
+    marquez_web_port: Port = 3000
+    platform_web_port: Port = 3002
+    postgres_marquez_password: SecretStr = SecretStr("marquez")
+    clickhouse_port: Port = 8123
+    clickhouse_password: SecretStr = SecretStr("clickhouse")
+    grafana_port: Port = 3001
+    grafana_admin_user: str = "admin"
+    grafana_admin_password: SecretStr = SecretStr("admin")
+    prometheus_port: Port = 9090
+    otel_port: Port = 4318
+    postgres_monitor_password: SecretStr = SecretStr("monitor")
+
     # Compose only. Blank images are those of docker-compose.yml.
+    kafka_image: str = ""
+    marquez_image: str = ""
+    marquez_web_image: str = ""
+    clickhouse_image: str = ""
+    grafana_image: str = ""
+    prometheus_image: str = ""
+    otel_image: str = ""
+    postgres_exporter_image: str = ""
     postgres_image: str = ""
     minio_image: str = ""
     airflow_image: str = ""

@@ -5,9 +5,31 @@ from __future__ import annotations
 import sys
 
 import httpx
+from pydantic import SecretStr
 
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack.model import Program, Service
+
+HUB_SETTINGS = {
+    "kafka_bootstrap_servers",
+    "kafka_security_protocol",
+    "kafka_sasl_mechanism",
+    "kafka_sasl_username",
+    "kafka_sasl_password",
+    "kafka_partitions",
+    "kafka_replication",
+    "kafka_retention_hours",
+    "kafka_cleanup_policy",
+    "telemetry_url",
+    "telemetry_retention_days",
+}
+CONSUMER_SETTINGS = {
+    "telemetry_batch_items",
+    "telemetry_batch_seconds",
+    "marquez_url",
+    "marquez_api_key",
+    "metrics_port",
+}
 
 
 def service(settings: StackSettings) -> Service:
@@ -24,6 +46,7 @@ def service(settings: StackSettings) -> Service:
             "WAREHOUSE_URL": settings.dsn("reporter"),
             "PUBLIC_READS": str(settings.metadata_public_reads).lower(),
             "RETENTION_DAYS": str(settings.metadata_retention_days),
+            **hub_environment(settings),
         },
         folder=settings.root,
     )
@@ -37,3 +60,12 @@ def service(settings: StackSettings) -> Service:
         needs=("postgres",),
         after=("postgres",),
     )
+
+
+def hub_environment(settings: StackSettings, names: set[str] = HUB_SETTINGS) -> dict[str, str]:
+    """Return what the metadata service, and the consumers beside it, are told of Kafka and of telemetry."""
+    given = settings.model_dump(include=names)
+    return {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in given.items()
+    }

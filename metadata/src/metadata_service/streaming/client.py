@@ -26,7 +26,7 @@ def client_options(settings: HubSettings) -> dict[str, Any]:
         "client.id": "lineage-hub",
         "security.protocol": settings.kafka_security_protocol,
         "error_cb": log_error(),
-        "log_level": 3,
+        "log_level": 0,  # `error_cb` says what librdkafka would print
         "reconnect.backoff.max.ms": 2000,
     }
     if settings.kafka_sasl_username:
