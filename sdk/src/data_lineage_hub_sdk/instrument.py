@@ -14,12 +14,13 @@ import functools
 import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 log = logging.getLogger(__name__)
 
 _OBSERVERS = "__lineage_hub_observers__"
 Arguments = tuple[Any, ...]
+Function = TypeVar("Function", bound="Callable[..., Any] | classmethod[Any, Any, Any] | staticmethod[Any, Any]")
 
 
 class Observation(Protocol):
@@ -32,7 +33,10 @@ class Observation(Protocol):
         """Give the context back what was current before."""
 
     def join(self, other: Observation) -> None:
-        """Take note of another observation of the same call, which began later."""
+        """Take note of another observation of the same call, which began later and is current now."""
+
+    def start(self) -> None:
+        """Tell that the call begins; all its observations have begun."""
 
     def end(self, error: BaseException | None) -> None:
         """Take note of how the call ended."""
@@ -63,12 +67,17 @@ class _Watch:
             try:
                 observation = observer.begin(args, kwargs)
                 if observation is not None:
+                    observation.resume()
                     for earlier in self._observations:
                         earlier.join(observation)
-                    observation.resume()
                     self._observations.append(observation)
             except Exception:
                 log.exception("a call is not observed")
+        for observation in self._observations:
+            try:
+                observation.start()
+            except Exception:
+                log.exception("the beginning of a call is not observed")
 
     def resume(self) -> None:
         for observation in self._observations:

@@ -49,6 +49,12 @@ _no_fork = threading.Lock()
 os.register_at_fork(before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release)
 
 
+class _Barrier(threading.Event):
+    """Stands in the queue for whoever waits until all before it is collected."""
+
+    has_gathered = False
+
+
 class Outbox:
     """Takes records and delivers them in the background.
 
@@ -135,11 +141,9 @@ class Outbox:
             Whether all is delivered: nothing waits in memory or in the spool.
         """
         deadline = time.monotonic() + (self._settings.flush_timeout if timeout is None else timeout)
-        if not self._closed:
-            self._gather()
         if not self._started:
             return True
-        collected = threading.Event()
+        collected = _Barrier()
         self._hurry = True
         self._queue.put(collected)
         collected.wait(max(deadline - time.monotonic(), 0))
@@ -156,7 +160,7 @@ class Outbox:
             self.flush(timeout)
         with self._state:
             self._closed = True
-            self._queue.put(threading.Event())  # wakes the collector
+            self._queue.put(_Barrier())  # wakes the collector
             self._state.notify_all()
         for thread in self._threads:
             thread.join(0.2)  # a sender that waits for a dead hub is left alone
@@ -206,18 +210,27 @@ class Outbox:
 
     def _collect_all(self, taken: list[Any]) -> None:
         while taken := self._take(taken):
-            records = [item for item in taken if not isinstance(item, threading.Event)]
+            records = [item for item in taken if not isinstance(item, _Barrier)]
             self._in_hand = records
             for batch in self._encode(records) if records else ():
                 self._hand_over(batch)
             self._in_hand = []
-            for item in taken:  # whoever flushes waits for all that was before
-                if isinstance(item, threading.Event):
-                    item.set()
+            for item in taken:
+                if isinstance(item, _Barrier):
+                    self._pass(item)
             taken = []
         if self._dropped and time.monotonic() - self._warned > _WARN_SECONDS:
             dropped, self._dropped, self._warned = self._dropped, 0, time.monotonic()
             log.error("%d records of lineage or telemetry are lost: more came in than the disk could take", dropped)
+
+    def _pass(self, barrier: _Barrier) -> None:
+        """Let go whoever flushes: all that was put before is collected, and then what had to be gathered."""
+        if barrier.has_gathered:
+            barrier.set()
+            return
+        barrier.has_gathered = True
+        self._gather()
+        self._queue.put(barrier)
 
     def _take(self, taken: list[Any]) -> list[Any]:
         with contextlib.suppress(queue.Empty):
@@ -249,13 +262,15 @@ class Outbox:
         with contextlib.suppress(queue.Empty):
             while True:
                 taken.append(self._queue.get_nowait())
-        records = [item for item in taken if not isinstance(item, threading.Event)]
+        records = [item for item in taken if not isinstance(item, _Barrier)]
         try:
             batches += self._encode(records) if records else []
         except Exception:
             log.exception("%d records of lineage or telemetry are lost", len(records))
         for batch in batches:
             self._keep(batch)
+        if records:
+            self._gather()
 
     # The sender
 

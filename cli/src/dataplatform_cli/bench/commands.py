@@ -160,3 +160,15 @@ def monitors(
     from dataplatform_cli.bench.monitors import bench_monitors, print_report
 
     _tell(bench_monitors(checks, seed), print_report, as_json)
+
+
+@app.command()
+@reported
+def sdk(
+    calls: Annotated[int, typer.Option(min=100, help="Calls of each way, hub and pace.")] = 5_000,
+    as_json: Json = False,
+) -> None:
+    """Call functions decorated by the lineage SDK with the hub up, slow and down, beside the bare function."""
+    from dataplatform_cli.bench.sdk import bench_sdk, print_report
+
+    _tell(bench_sdk(settings_of_repository(), calls), print_report, as_json)

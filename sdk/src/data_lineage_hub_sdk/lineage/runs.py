@@ -117,7 +117,8 @@ class Run:
         _current.set(self._outer)
 
     def join(self, other: instrument.Observation) -> None:
-        """Do nothing: what else observes the call began before."""
+        """Take note of the span of the same call."""
+        self.trace = active_span() or self.trace
 
     def end(self, error: BaseException | None = None) -> None:
         """Tell how the run ended: completed, failed, or aborted by whoever waited for it."""

@@ -5,22 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 from data_lineage_hub_sdk import defaults
-from data_lineage_hub_sdk.instrument import Arguments, watch_calls
+from data_lineage_hub_sdk.instrument import Arguments, Function, watch_calls
 from data_lineage_hub_sdk.lineage.client import LineageHubClient
 from data_lineage_hub_sdk.lineage.datasets import DatasetSpec, DatasetTemplates, Template, read_specs
 from data_lineage_hub_sdk.lineage.runs import Job, Run
 from data_lineage_hub_sdk.settings import program_name
 
-Function = TypeVar("Function")
-
 
 class _LineageObserver:
     """Makes a run of each call."""
 
-    rank = 1  # after the span, so that the run's first event knows it
+    rank = 0  # before the span, which carries the run's id
 
     def __init__(
         self,
@@ -46,14 +44,12 @@ class _LineageObserver:
         if not client.enabled:
             return None
         namespace = self._namespace or client.settings.namespace
-        run = Run(
+        return Run(
             client,
             Job(namespace, self._job_name(args, kwargs), self._description),
             self._inputs.fill(args, kwargs, namespace),
             self._outputs.fill(args, kwargs, namespace),
         )
-        run.start()
-        return run
 
     def _job_name(self, args: Arguments, kwargs: Mapping[str, Any]) -> str:
         if self._name is None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from data_lineage_hub_sdk.batch import Batch, Kind, encode
 from data_lineage_hub_sdk.client import HubClient
-from data_lineage_hub_sdk.telemetry.providers import Instruments, Providers
+from data_lineage_hub_sdk.telemetry.providers import Instruments, Measure, Providers
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,9 @@ class TelemetryClient(HubClient):
         spans, batches = [], []
         for record in records:
             try:
-                if isinstance(record, _Item):
+                if isinstance(record, Measure):
+                    record.record()
+                elif isinstance(record, _Item):
                     items[record.kind].append(record.content)
                 elif isinstance(record, MetricsData):
                     if self._transport.otlp:

@@ -6,13 +6,13 @@ Nothing is ever set globally. A user who sets a provider later is noticed at the
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.metrics import Counter, MeterProvider, ObservableCounter
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, Counter, MeterProvider, ObservableCounter
 from opentelemetry.sdk.metrics import Histogram as HistogramInstrument
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader, MetricsData
 from opentelemetry.sdk.resources import Resource
@@ -32,13 +32,40 @@ _TEMPORALITY: dict[type, AggregationTemporality] = dict.fromkeys(
 )
 
 
+class Measure(NamedTuple):
+    """The measures of a call, still to be recorded."""
+
+    instruments: Instruments
+    seconds: float
+    labels: Mapping[str, Any]
+    error: str
+
+    def record(self) -> None:
+        """Record them."""
+        self.instruments.duration.record(self.seconds, self.labels)
+        if self.error:
+            self.instruments.errors.add(1, {**self.labels, "error.type": self.error})
+
+
 @dataclass(frozen=True)
 class Instruments:
-    """What a tracked call is measured with."""
+    """What a tracked call is measured with.
+
+    `defer` takes measures that may be recorded later, off the caller's way; None where the user's own reader looks.
+    """
 
     tracer: trace.Tracer
     duration: metrics.Histogram
     errors: metrics.Counter
+    defer: Callable[[Measure], None] | None
+
+    def measure(self, seconds: float, labels: Mapping[str, Any], error: str) -> None:
+        """Take the duration of a call, and the type of the error that it raised."""
+        measure = Measure(self, seconds, labels, error)
+        if self.defer is not None:
+            self.defer(measure)
+        else:
+            measure.record()
 
 
 class Reader(MetricReader):
@@ -122,6 +149,7 @@ class Providers:
             tracers.get_tracer(SCOPE, __version__),
             meter.create_histogram(DURATION, "s", "How long calls took.", explicit_bucket_boundaries_advisory=_SECONDS),
             meter.create_counter(ERRORS, "{error}", "How many calls raised an error."),
+            None if their_meters else self._take,
         )
 
     def _private_tracers(self) -> TracerProvider:
@@ -134,7 +162,12 @@ class Providers:
         if self._take is not None:
             self._reader = Reader(self._take)
         readers = [self._reader] if self._reader is not None else []
-        return MeterProvider(metric_readers=readers, resource=self._resource(), shutdown_on_exit=False)
+        return MeterProvider(
+            metric_readers=readers,
+            resource=self._resource(),
+            exemplar_filter=AlwaysOffExemplarFilter(),
+            shutdown_on_exit=False,
+        )
 
     def _resource(self) -> Resource:
         return Resource.create(

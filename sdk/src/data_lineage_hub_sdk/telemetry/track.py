@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
 from data_lineage_hub_sdk import defaults
-from data_lineage_hub_sdk.instrument import Arguments, Observation, watch_calls
-from data_lineage_hub_sdk.lineage.runs import Run, current_run
+from data_lineage_hub_sdk.instrument import Arguments, Function, Observation, watch_calls
+from data_lineage_hub_sdk.lineage.runs import current_run
 from data_lineage_hub_sdk.lineage.track import function_name
-from data_lineage_hub_sdk.settings import RunRef
 from data_lineage_hub_sdk.telemetry.client import TelemetryClient
 from data_lineage_hub_sdk.telemetry.providers import Instruments
-
-Function = TypeVar("Function")
 
 
 class _CallSpan:
@@ -32,13 +29,21 @@ class _CallSpan:
         self._token: Any = None
         run = current_run()
         if run is not None:
-            attributes = {**attributes, **_of_run(run.ref)}
+            ref = run.ref
+            attributes = {
+                **attributes,
+                "lineage.run_id": ref.run_id,
+                "lineage.job.namespace": ref.namespace,
+                "lineage.job.name": ref.job,
+            }
         self._span: Span = instruments.tracer.start_span(name, attributes=attributes)
         self._began = time.perf_counter()
 
     def join(self, other: Observation) -> None:
-        if isinstance(other, Run):
-            self._span.set_attributes(_of_run(other.ref))
+        """Do nothing: a run of the same call began before."""
+
+    def start(self) -> None:
+        """Do nothing: the span has begun."""
 
     def resume(self) -> None:
         self._token = contexts.attach(trace.set_span_in_context(self._span))
@@ -48,24 +53,20 @@ class _CallSpan:
 
     def end(self, error: BaseException | None) -> None:
         took = time.perf_counter() - self._began
+        kind = ""
         if isinstance(error, Exception):
             kind = type(error).__qualname__
             self._span.record_exception(error)
             self._span.set_attribute("error.type", kind)
             self._span.set_status(Status(StatusCode.ERROR, str(error)))
-            self._instruments.errors.add(1, {**self._labels, "error.type": kind})
         self._span.end()
-        self._instruments.duration.record(took, self._labels)
-
-
-def _of_run(run: RunRef) -> dict[str, str]:
-    return {"lineage.run_id": run.run_id, "lineage.job.namespace": run.namespace, "lineage.job.name": run.job}
+        self._instruments.measure(took, self._labels, kind)
 
 
 class _SpanObserver:
     """Makes a span of each call."""
 
-    rank = 0
+    rank = 1
 
     def __init__(
         self,
