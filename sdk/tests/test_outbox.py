@@ -270,6 +270,29 @@ def test_what_a_killed_process_left_the_next_one_delivers(hub: Any, fresh: None,
     assert not list(folder.glob("*.lineage"))
 
 
+def test_what_waits_can_be_sent_by_hand(hub: Any, fresh: None, tmp_path: Path) -> None:
+    def by_hand(*arguments: str) -> tuple[int, str]:
+        environment = {
+            "LINEAGE_HUB_URL": hub.url,
+            "LINEAGE_HUB_NAMESPACE": "team",
+            "LINEAGE_HUB_SPOOL_DIR": str(tmp_path),
+        }
+        command = [sys.executable, "-m", "data_lineage_hub_sdk", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert not done.stderr
+        return done.returncode, done.stdout
+
+    hub.status = 503
+    run_script(hub.url, tmp_path, "end")
+    assert by_hand()[0] == 1
+    code, told = by_hand("drain")
+    assert (code, told.splitlines()[0].startswith("sent 0, refused 0, left 1: HTTP 503")) == (1, True)
+    hub.status = 0
+    code, told = by_hand("drain")
+    assert (code, told.splitlines()[0]) == (0, "sent 1, refused 0, left 0")
+    assert started(hub) == list(range(5))
+
+
 def test_a_short_script_waits_for_a_dead_hub_but_once(fresh: None, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=1) as silent:  # takes connections, never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

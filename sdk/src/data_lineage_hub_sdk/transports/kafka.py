@@ -6,6 +6,7 @@ acknowledged every message of it; otherwise all of it is tried again, which chan
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 from collections import defaultdict
@@ -18,8 +19,6 @@ from data_lineage_hub_sdk.settings import Settings
 log = logging.getLogger(__name__)
 
 _SCHEMA_VERSION = b"1"
-# librdkafka's threads don't survive a fork, and waiting for them would hang: a child keeps its parent's, unused.
-_left_behind: list[Any] = []
 
 
 class KafkaTransport:
@@ -98,7 +97,8 @@ class KafkaTransport:
     def after_fork(self) -> None:
         """Leave the producer to the parent."""
         if self._producer is not None:
-            _left_behind.append(self._producer)
+            # librdkafka's threads don't survive a fork, and destroying a producer would wait for them for ever.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._producer))
             self._producer = None
 
 
