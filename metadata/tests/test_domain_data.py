@@ -98,3 +98,23 @@ def test_without_a_warehouse_it_says_so(serve: Callable[..., TestClient], postgr
     assert (answer.status_code, "WAREHOUSE_URL" in answer.json()["detail"]) == (404, True)
     away = serve(warehouse_url="postgresql://nobody:x@127.0.0.1:9/warehouse").get("/sales/orders")
     assert (away.status_code, away.headers["content-type"]) == (503, "application/problem+json")
+
+
+def test_a_team_reads_the_tables_whose_datasets_it_sees(api: TestClient, curated: Callable[[str], None], postgres: Any):
+    curated("CREATE TABLE curated.fct_orders AS SELECT 'o1' AS order_id, current_date AS order_date")
+    server = f"postgres://127.0.0.1:{postgres.postgres_port}"
+    names = [(server, "warehouse.curated.fct_orders"), ("team", "own.curated.fct_orders")]
+    for place, (namespace, name) in enumerate(names):
+        named = {"namespace": namespace, "name": name}
+        assert api.post("/datasets", json=named).status_code == 201
+        product = {"name": f"p{place}", "domain": "d", "owner": "o", "description": "d", "datasets": [named]}
+        assert api.post("/register_product", json=product).status_code == 201
+    for namespace, status in ((server, 200), ("team", 404)):
+        body = {"name": namespace.partition(":")[0], "role": "reader", "namespaces": [namespace]}
+        key = {"Authorization": f"Bearer {api.post('/keys', json=body).json()['key']}"}
+        assert api.get("/sales/orders", headers=key).status_code == status
+        assert api.get("/marketing/campaigns", headers=key).status_code == 404
+        own = "p0" if status == 200 else "p1"
+        assert api.get(f"/product/{own}/data", headers=key).status_code == status
+        # A table of a name that ends so, in a namespace of one's own, is not the warehouse's.
+        assert api.get("/product/p1/data").status_code == 200
