@@ -148,6 +148,7 @@ check: lint types ## lint and types
 
 test: install-dev ## every test: unit, integration on real services, end to end with a browser
 	@scripts/install-browser.sh
+	@scripts/install-prometheus.sh
 	@$(PYTEST)
 
 test-unit: ## only the tests that start no service
@@ -163,5 +164,5 @@ test-compose: install-dev ## the platform on Docker Compose: health, parity with
 bench-peers: installed ## the metadata service beside a real Marquez, where Java and Maven are there
 	@$(DP) bench peers
 
-test-peers: install-dev ## the object store's and the core's tests against the real MinIO (built from source, once)
+test-peers: install-dev ## against the real MinIO (built from source, once) and a real Kafka (from Maven), killed under load
 	@scripts/test-peers.sh

@@ -7,9 +7,10 @@
 \getenv loader_password WAREHOUSE_LOADER_PASSWORD
 \getenv transformer_password WAREHOUSE_TRANSFORMER_PASSWORD
 \getenv reporter_password WAREHOUSE_REPORTER_PASSWORD
+\getenv monitor_password POSTGRES_MONITOR_PASSWORD
 
 SELECT format('CREATE ROLE %I LOGIN', name)
-FROM unnest(ARRAY['airflow', 'metadata', 'superset', 'loader', 'transformer', 'reporter']) AS name
+FROM unnest(ARRAY['airflow', 'metadata', 'superset', 'loader', 'transformer', 'reporter', 'monitor']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 ALTER ROLE airflow LOGIN PASSWORD :'airflow_password';
@@ -18,6 +19,9 @@ ALTER ROLE superset LOGIN PASSWORD :'superset_password';
 ALTER ROLE loader LOGIN PASSWORD :'loader_password';
 ALTER ROLE transformer LOGIN PASSWORD :'transformer_password';
 ALTER ROLE reporter LOGIN PASSWORD :'reporter_password';
+-- Reads the server's statistics for Prometheus, and no data.
+ALTER ROLE monitor LOGIN PASSWORD :'monitor_password';
+GRANT pg_monitor TO monitor;
 
 -- As whom the metadata service reads for a team: row-level security applies to it (docs/tenants.md). Nobody logs in as it.
 SELECT 'CREATE ROLE metadata_tenant NOLOGIN'

@@ -12,14 +12,24 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack.airflow import connection_values
+from dataplatform_cli.stack.compose import environment
 
-ONCE = {"postgres-init", "minio-init", "airflow-init", "superset-init"}
+PROFILES = {
+    "lineage": {
+        "kafka", "hub-topics", "lineage-consumer", "otel-consumer", "marquez-init", "marquez", "marquez-web",
+        "platform-web",
+    },
+    "observability": {"clickhouse", "otel-collector", "postgres-exporter", "prometheus", "grafana"},
+}  # fmt: skip
+ONCE = {"postgres-init", "minio-init", "airflow-init", "superset-init", "hub-topics", "marquez-init"}
 LONG_RUNNING = {
     "postgres", "minio", "metadata", "superset",
     "airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer",
+    *PROFILES["lineage"] - ONCE, *PROFILES["observability"],
 }  # fmt: skip
 TARGETS = {
     "help", "setup", "start", "stop", "restart", "status", "test", "logs", "clean", "demo",
@@ -44,11 +54,27 @@ def services(model: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_the_services_are_those_of_the_platform(services: dict[str, dict[str, Any]]) -> None:
     assert services.keys() == ONCE | LONG_RUNNING
+    for name, service in services.items():
+        assert service.get("profiles", []) == [profile for profile, own in PROFILES.items() if name in own], name
+
+
+def test_profiles_are_found_by_what_needs_them() -> None:
+    settings = StackSettings(_env_file=None, compose_profiles="lineage,observability")  # type: ignore[call-arg]
+    told = environment(settings)
+    assert told["KAFKA_BOOTSTRAP_SERVERS"] == "kafka:29092"
+    assert told["TELEMETRY_URL"] == "http://platform:clickhouse@clickhouse:8123/telemetry"
+    assert told["MARQUEZ_URL"] == "http://marquez:5000"
+    own = settings.model_copy(update={"kafka_bootstrap_servers": "elsewhere:9092", "compose_profiles": "lineage"})
+    assert environment(own)["KAFKA_BOOTSTRAP_SERVERS"] == "elsewhere:9092"
+    assert environment(own)["TELEMETRY_URL"] == ""
+    with pytest.raises(ValidationError, match="'linage' is no profile: use lineage, observability"):
+        StackSettings(_env_file=None, compose_profiles="linage")  # type: ignore[call-arg]
 
 
 def test_what_runs_on_has_a_health_check_and_comes_back(services: dict[str, dict[str, Any]]) -> None:
     for name in LONG_RUNNING:
-        assert services[name]["healthcheck"]["test"], name
+        # The collector's image has nothing to ask with; whoever needs what it collects asks it.
+        assert services[name]["healthcheck"].get("test") or name == "otel-collector", name
         assert services[name]["restart"] == "unless-stopped", name
     for name in ONCE:
         assert services[name]["restart"] == "no", name
@@ -66,15 +92,18 @@ def test_every_service_is_limited_and_unprivileged(services: dict[str, dict[str,
 def test_every_limit_says_why(repository: Path) -> None:
     lines = (repository / "docker-compose.yml").read_text().splitlines()
     limits = [number for number, line in enumerate(lines) if line.strip().startswith("mem_limit:")]
-    assert len(limits) == len(ONCE | LONG_RUNNING)
+    # The consumers and Marquez' two web pages have theirs by an anchor or each; none is without.
+    assert len(limits) == len(ONCE | LONG_RUNNING) - len({"platform-web"})
     unexplained = [lines[number] for number in limits if "#" not in lines[number] + lines[number - 1]]
     assert not unexplained
 
 
 def test_ports_are_on_loopback_unless_told_otherwise(services: dict[str, dict[str, Any]]) -> None:
     ports = {port for service in services.values() for port in service.get("ports", ())}
+    published = {9092: 9092, 5000: 5000, 3000: 3000, 3002: 3000, 8123: 8123, 3001: 3000, 9090: 9090, 4318: 4318}
+    published |= {port: port for port in (5432, 9000, 9001, 8000, 8080, 8088)}
     assert {re.sub(r"\$\{\w+:-(\d+)\}", r"\1", port) for port in ports} == {
-        f"${{BIND_ADDRESS:-127.0.0.1}}:{port}:{port}" for port in (5432, 9000, 9001, 8000, 8080, 8088)
+        f"${{BIND_ADDRESS:-127.0.0.1}}:{outside}:{inside}" for outside, inside in published.items()
     }
 
 
@@ -84,7 +113,7 @@ def test_what_a_service_waits_for_is_ready_and_not_only_there(services: dict[str
             wanted = "service_completed_successfully" if needed in ONCE else "service_healthy"
             assert how == {"condition": wanted}, f"{name} → {needed}"
     waits = {name for name, service in services.items() if service.get("depends_on")}
-    assert services.keys() - waits == {"postgres", "minio"}
+    assert services.keys() - waits == {"postgres", "minio", "kafka", "clickhouse", "otel-collector", "prometheus"}
 
 
 def test_images_are_pinned_and_can_be_replaced(repository: Path, services: dict[str, dict[str, Any]]) -> None:
@@ -94,12 +123,15 @@ def test_images_are_pinned_and_can_be_replaced(repository: Path, services: dict[
         names += [value for name, value in arguments.items() if name.endswith("_IMAGE")]
         if not service["image"].startswith("dataplatform-"):
             names.append(service["image"])
-    pinned = re.compile(r"\$\{[A-Z]+_IMAGE:-([a-z0-9/-]+):[\w.-]*\d[\w.-]*\}")
+    pinned = re.compile(r"\$\{[A-Z_]+_IMAGE:-([a-z0-9/-]+):[\w.-]*\d[\w.-]*\}")
     assert {match[1] if (match := pinned.fullmatch(name)) else name for name in names} == {
-        "postgres", "pgsty/silo", "apache/airflow", "apache/superset", "python",
+        "postgres", "pgsty/silo", "apache/airflow", "apache/superset", "python", "apache/kafka",
+        "marquezproject/marquez", "marquezproject/marquez-web", "clickhouse/clickhouse-server", "grafana/grafana", "prom/prometheus",
+        "otel/opentelemetry-collector", "prometheuscommunity/postgres-exporter",
     }  # fmt: skip
     built = {service["image"] for service in services.values() if "build" in service}
-    assert {service["image"] for service in services.values()} - built == {"${POSTGRES_IMAGE:-postgres:17}"}
+    platform = {service["image"] for service in services.values() if "profiles" not in service}
+    assert platform - built == {"${POSTGRES_IMAGE:-postgres:17}"}
 
 
 def test_volumes_are_named_or_of_this_repository(model: dict[str, Any], services: dict[str, dict[str, Any]]) -> None:
@@ -113,8 +145,8 @@ def test_volumes_are_named_or_of_this_repository(model: dict[str, Any], services
 def test_every_variable_is_documented(repository: Path) -> None:
     used = set(re.findall(r"\$\{([A-Z_]+)", (repository / "docker-compose.yml").read_text()))
     documented = set(re.findall(r"^([A-Z_]+)=", (repository / ".env.example").read_text(), re.MULTILINE))
-    # Made of the ports and the address that are.
-    assert used - documented == {"AIRFLOW_URL", "SUPERSET_URL"}
+    # Made of the ports, the address and the profiles that are.
+    assert used - documented == {"AIRFLOW_URL", "SUPERSET_URL", "AIRFLOW_METRICS"}
 
 
 def test_both_stacks_fill_in_the_same_connections(repository: Path, services: dict[str, dict[str, Any]]) -> None:

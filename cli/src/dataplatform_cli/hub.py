@@ -8,11 +8,13 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
+from pydantic import SecretStr
 from rich.table import Table
 
 from dataplatform_cli.command import Json, reported, settings_of_repository
 from dataplatform_cli.display import err, out
 from dataplatform_cli.errors import PlatformError
+from dataplatform_cli.settings import StackSettings
 from dataplatform_cli.stack.kinds import running
 from dataplatform_cli.stack.metadata import CONSUMER_SETTINGS, HUB_SETTINGS, hub_environment
 from dataplatform_cli.stack.supervisor import clean_environment
@@ -90,7 +92,7 @@ def run_consumer(
 
 
 def _become_consumer(what: str) -> NoReturn:
-    settings = settings_of_repository()
+    settings = _on_this_machine(settings_of_repository())
     running(settings)
     if not settings.kafka_bootstrap_servers:
         raise PlatformError(
@@ -105,6 +107,16 @@ def _become_consumer(what: str) -> NoReturn:
     }
     command = [sys.executable, "-m", "metadata_service.streaming", what]
     os.execve(command[0], command, clean_environment(environment))  # noqa: S606
+
+
+def _on_this_machine(settings: StackSettings) -> StackSettings:
+    """Return the settings with the addresses that Compose's profiles publish here, where no others are named."""
+    found: dict[str, Any] = {}
+    if "lineage" in settings.profiles and not settings.kafka_bootstrap_servers:
+        found["kafka_bootstrap_servers"] = f"{settings.loopback}:{settings.kafka_port}"
+    if "observability" in settings.profiles and not settings.telemetry_url.get_secret_value():
+        found["telemetry_url"] = SecretStr(settings.clickhouse_url(f"{settings.loopback}:{settings.clickhouse_port}"))
+    return settings.model_copy(update=found)
 
 
 def _asking(ask: Any, brokers: str) -> Any:
@@ -126,7 +138,7 @@ def _asking(ask: Any, brokers: str) -> Any:
 def _hub_settings(brokers: str) -> HubSettings:
     from metadata_service.settings import HubSettings
 
-    settings = settings_of_repository()
+    settings = _on_this_machine(settings_of_repository())
     given = hub_environment(settings)
     found = brokers or given["KAFKA_BOOTSTRAP_SERVERS"]
     if not found:

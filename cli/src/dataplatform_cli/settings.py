@@ -24,6 +24,13 @@ def _in_port_range(port: int) -> int:
     return port
 
 
+def _known_profiles(value: str) -> str:
+    for name in value.split(","):
+        if name.strip() not in ("", "lineage", "observability"):
+            raise ValueError(f"{name.strip()!r} is no profile: use lineage, observability, or both with a comma")
+    return value
+
+
 def find_root() -> Path:
     """Return the repository's folder: `DP_ROOT`, else the checkout this package is installed from."""
     given = os.environ.get("DP_ROOT")
@@ -114,7 +121,7 @@ class StackSettings(BaseSettings):
     smtp_password: SecretStr = SecretStr("")
 
     # Compose only: what a profile adds (docs/lineage-hub-operations.md).
-    compose_profiles: str = ""
+    compose_profiles: Annotated[str, AfterValidator(_known_profiles)] = ""
     kafka_port: Port = 9092
     marquez_port: Port = 5000
     marquez_web_port: Port = 3000
@@ -203,6 +210,17 @@ class StackSettings(BaseSettings):
     def superset_url(self) -> str:
         """Address of Superset, with scheme."""
         return f"http://{self.loopback}:{self.superset_port}"
+
+    @property
+    def profiles(self) -> list[str]:
+        """The Compose profiles that are started besides the platform."""
+        return [name.strip() for name in self.compose_profiles.split(",") if name.strip()]
+
+    def clickhouse_url(self, address: str) -> str:
+        """Return where the profile `observability` keeps telemetry, given host and port of its ClickHouse."""
+        from urllib.parse import quote
+
+        return f"http://platform:{quote(self.clickhouse_password.get_secret_value(), safe='')}@{address}/telemetry"
 
     def password(self, role: str) -> str:
         """Return the password of a database role: airflow, metadata, superset, loader, transformer or reporter."""

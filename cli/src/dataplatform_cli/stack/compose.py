@@ -32,6 +32,20 @@ PUBLISHED: Mapping[str, tuple[str, ...]] = {
     "superset": ("SUPERSET_PORT",),
     "metadata": ("METADATA_PORT",),
 }
+PUBLISHED_BY_PROFILE: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "lineage": {
+        "kafka": ("KAFKA_PORT",),
+        "marquez": ("MARQUEZ_PORT",),
+        "marquez-web": ("MARQUEZ_WEB_PORT",),
+        "platform-web": ("PLATFORM_WEB_PORT",),
+    },
+    "observability": {
+        "clickhouse": ("CLICKHOUSE_PORT",),
+        "grafana": ("GRAFANA_PORT",),
+        "prometheus": ("PROMETHEUS_PORT",),
+        "otel-collector": ("OTEL_PORT",),
+    },
+}
 """Service → the variables of the ports that it publishes."""
 NO_DOCKER = "install Docker Engine with its Compose plugin, or run `make demo`, which needs neither"
 STARTING = ("up", "run")
@@ -172,11 +186,18 @@ class ComposeStack:
             "airflow-api-server": settings.airflow_url,
             "superset": settings.superset_url,
             "metadata": settings.metadata_url,
+            "kafka": f"{settings.loopback}:{settings.kafka_port}",
+            **{
+                name: f"http://{settings.loopback}:{getattr(settings, variables[0].lower())}"
+                for published in PUBLISHED_BY_PROFILE.values()
+                for name, variables in published.items()
+                if name != "kafka"
+            },
         }.get(service, "")
 
     def _check_passwords(self) -> None:
         """Refuse database passwords that docker-compose.yml can't put into a URL as they are."""
-        for role in ("airflow", "metadata", "superset", "reporter"):
+        for role in ("airflow", "metadata", "superset", "reporter", "marquez"):
             if quote(self._settings.password(role), safe="") != self._settings.password(role):
                 raise PlatformError(
                     f"the password of the database role {role} has characters that Compose can't put into an address",
@@ -185,9 +206,12 @@ class ComposeStack:
 
     def _check_ports(self) -> None:
         running = {container.service for container in self._containers() if container.running}
+        published = dict(PUBLISHED)
+        for profile in self._settings.profiles:
+            published |= PUBLISHED_BY_PROFILE[profile]
         taken = [
             TakenPort(service, variable, port, holder_of(port))
-            for service, variables in PUBLISHED.items()
+            for service, variables in published.items()
             if service not in running
             for variable in variables
             for port in [int(getattr(self._settings, variable.lower()))]
@@ -243,12 +267,25 @@ def environment(settings: StackSettings) -> dict[str, str]:
     }
     return {
         **found,
+        **_of_profiles(settings),
         "COMPOSE_PROJECT_NAME": settings.project,
         "CONTRACTS_DIR": str(settings.contracts.resolve()),
         "DAGS_DIR": str(settings.dags.resolve()),
         "AIRFLOW_URL": settings.airflow_url,
         "SUPERSET_URL": settings.superset_url,
     }
+
+
+def _of_profiles(settings: StackSettings) -> dict[str, str]:
+    """Return where the profiles' own Kafka, Marquez and ClickHouse are, as far as the settings name no others."""
+    found: dict[str, str] = {}
+    if "lineage" in settings.profiles:
+        found["KAFKA_BOOTSTRAP_SERVERS"] = settings.kafka_bootstrap_servers or "kafka:29092"
+        found["MARQUEZ_URL"] = settings.marquez_url or "http://marquez:5000"
+    if "observability" in settings.profiles:
+        found["TELEMETRY_URL"] = settings.telemetry_url.get_secret_value() or settings.clickhouse_url("clickhouse:8123")
+        found["AIRFLOW_METRICS"] = "true"
+    return found
 
 
 def require_docker() -> None:

@@ -154,6 +154,7 @@ def provision(settings: StackSettings) -> None:
         for prefix, roles in (("POSTGRES", SERVICE_DATABASES), ("WAREHOUSE", WAREHOUSE_ROLES))
         for role in roles
     }
+    passwords["POSTGRES_MONITOR_PASSWORD"] = settings.password("monitor")
     script = settings.root / "infrastructure" / "postgres" / "provision.sql"
     done = subprocess.run(
         [

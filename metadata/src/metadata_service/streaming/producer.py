@@ -1,9 +1,9 @@
 """Sending messages and waiting until the brokers have them.
 
 The producer is idempotent and waits for all replicas, so a message that is acknowledged is there once and in order. A
-request that has waited for some seconds is told to come again, and nothing was acknowledged to it. What it brought stays
-in the producer's queue all the same, and is delivered before what comes again: were it thrown away, a part of it might
-be, and what follows stand before it.
+request that has waited for some seconds is told to come again, and nothing was acknowledged to it. What it brought
+stays in the producer's queue all the same, and is delivered before what comes again: were it thrown away, a part of it
+might be, and what follows stand before it.
 """
 
 from __future__ import annotations

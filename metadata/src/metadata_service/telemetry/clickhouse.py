@@ -19,6 +19,7 @@ import structlog
 from clickhouse_connect import get_client
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.query import QueryResult
 
 from metadata_service.telemetry.model import Batch, Metric, Span, SpanEvent
 from metadata_service.telemetry.store import StoreAwayError, first_line
@@ -141,6 +142,11 @@ class ClickHouseStore:
         given = {"namespace": namespace, "run": run_id, "limit": limit}
         with self._session() as client:
             return [_span(row) for row in client.query(_SPANS_OF_RUN, parameters=given).result_rows]
+
+    def ask(self, query: str) -> QueryResult:
+        """Return what ClickHouse answers to a query that only reads."""
+        with self._session() as client:
+            return client.query(query)
 
     def reach(self) -> None:
         """Return if ClickHouse answers."""
