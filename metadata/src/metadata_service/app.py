@@ -13,11 +13,13 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 from sqlalchemy.orm import sessionmaker
 
+from metadata_service.database import make_engine
 from metadata_service.dependencies import check_reader
 from metadata_service.lean import LeanMiddleware
 from metadata_service.metrics import Metrics
 from metadata_service.middleware import BodyLimitMiddleware, RequestContextMiddleware
 from metadata_service.problems import RESPONSES, install_handlers
+from metadata_service.repositories import tenancy
 from metadata_service.repositories.warehouse import Warehouse
 from metadata_service.routers import (
     analytics,
@@ -54,6 +56,8 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     """Return the application on a database that is migrated already."""
 
     sessions = sessionmaker(engine, expire_on_commit=False)
+    # Connections of their own: a connection that changes roles plans its statements anew.
+    team_engine = make_engine(settings, tenancy.ROLE)
     metrics = Metrics()
     projector = Projector(sessions, metrics)
     warehouse = Warehouse(settings.warehouse_url.get_secret_value()) if settings.warehouse_url else None
@@ -81,6 +85,7 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
         if warehouse is not None:
             warehouse.close()
         engine.dispose()
+        team_engine.dispose()
 
     app = FastAPI(
         title="Metadata service",
@@ -94,6 +99,7 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     )
     app.state.settings = settings
     app.state.sessions = sessions
+    app.state.team_sessions = sessionmaker(team_engine, expire_on_commit=False)
     app.state.metrics = metrics
     app.state.keys = KeyRing(sessions, settings.api_key.get_secret_value())
     app.state.intake = intake

@@ -19,8 +19,14 @@ log = structlog.get_logger(__name__)
 MIGRATION_LOCK = 0x6D657461
 
 
-def make_engine(settings: HubSettings) -> Engine:
-    """Return an engine whose connections are checked before use and give up waiting after seconds, not minutes."""
+def make_engine(settings: HubSettings, role: str | None = None) -> Engine:
+    """Return an engine whose connections are checked before use and give up waiting after seconds, not minutes.
+
+    Args:
+        settings: The service's.
+        role: As whom its connections work, if not as the one who logs in.
+    """
+    options = "-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=20000 -c jit=off"
     return create_engine(
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
@@ -30,7 +36,7 @@ def make_engine(settings: HubSettings) -> Engine:
         connect_args={
             "connect_timeout": 3,
             "application_name": "metadata_service",
-            "options": "-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=20000 -c jit=off",
+            "options": f"{options} -c role={role}" if role else options,
         },
     )
 

@@ -22,6 +22,7 @@ from metadata_service.rendering import masked
 from metadata_service.repositories import tenancy
 from metadata_service.services.access import Principal
 from metadata_service.settings import ServiceSettings
+from metadata_service.telemetry.store import TelemetryStore
 
 MAX_AUDITED_BODY = 16 * 1024
 OPEN_PATHS = frozenset({"/health", "/health/projection", "/metrics", "/api/v1/health"})
@@ -40,6 +41,18 @@ def get_sessions(request: Request) -> sessionmaker[Session]:
     """Return the maker of sessions."""
     sessions: sessionmaker[Session] = request.app.state.sessions
     return sessions
+
+
+def get_team_sessions(request: Request) -> sessionmaker[Session]:
+    """Return the maker of sessions that see nothing until `tenancy.narrow` says what."""
+    sessions: sessionmaker[Session] = request.app.state.team_sessions
+    return sessions
+
+
+def get_telemetry(request: Request) -> TelemetryStore:
+    """Return the store of spans and metrics."""
+    store: TelemetryStore = request.app.state.telemetry
+    return store
 
 
 def get_metrics(request: Request) -> Metrics:
@@ -119,7 +132,10 @@ Reader = Annotated[Principal | None, Depends(check_reader)]
 
 
 def get_session(
-    request: Request, sessions: Annotated[sessionmaker[Session], Depends(get_sessions)], reader: Reader
+    request: Request,
+    sessions: Annotated[sessionmaker[Session], Depends(get_sessions)],
+    team_sessions: Annotated[sessionmaker[Session], Depends(get_team_sessions)],
+    reader: Reader,
 ) -> Iterator[Session]:
     """Give the session of one transaction, committed when the route returns and before its answer is sent.
 
@@ -128,9 +144,12 @@ def get_session(
     """
     with sessions() as session:
         request.app.state.projector.wait(session)
-        if reader is not None and reader.sees is not None and request.method in ("GET", "HEAD"):
-            session.rollback()
-            tenancy.narrow(session, reader.sees)
+        if reader is None or reader.sees is None or request.method not in ("GET", "HEAD"):
+            yield session
+            session.commit()
+            return
+    with team_sessions() as session:
+        tenancy.narrow(session, reader.sees)
         yield session
         session.commit()
 
@@ -229,8 +248,10 @@ async def read_body(request: Request) -> bytes:
 
 
 Sessions = Annotated[sessionmaker[Session], Depends(get_sessions)]
+TeamSessions = Annotated[sessionmaker[Session], Depends(get_team_sessions)]
 PageOf = Annotated[Paging, Depends(get_paging)]
 Settings = Annotated[ServiceSettings, Depends(get_settings)]
+Telemetry = Annotated[TelemetryStore, Depends(get_telemetry)]
 ServiceMetrics = Annotated[Metrics, Depends(get_metrics)]
 ScopedWriter = Annotated[Principal, Depends(require_scoped_writer)]
 Admin = Annotated[Principal, Depends(require_admin)]

@@ -2,7 +2,8 @@
 
 A session that is narrowed runs each of its transactions as the role `metadata_tenant`, to which row-level security
 applies; see the migration `v0012_tenants`. Role and namespaces are settings of the transaction, so they end with it
-however it ends, and a connection that goes back to the pool is as it was.
+however it ends. Requests that only read have connections of their own, which work as this role all the time and without
+namespaces see nothing.
 """
 
 from __future__ import annotations

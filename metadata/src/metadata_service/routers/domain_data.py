@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from metadata_service.dependencies import DbSession, PageOf, Reader, Sessions
+from metadata_service.dependencies import DbSession, PageOf, Reader, TeamSessions
 from metadata_service.repositories.warehouse import Warehouse
 from metadata_service.schemas.common import Page
 from metadata_service.schemas.products import ProductName
@@ -26,12 +26,12 @@ def get_warehouse(request: Request) -> Warehouse | None:
 Source = Annotated[Warehouse | None, Depends(get_warehouse)]
 
 
-def see_orders(sessions: Sessions, reader: Reader, source: Source) -> None:
+def see_orders(sessions: TeamSessions, reader: Reader, source: Source) -> None:
     """Refuse who doesn't see the table of orders."""
     domain_data.require_table(sessions, reader, source, domain_data.ORDERS)
 
 
-def see_campaigns(sessions: Sessions, reader: Reader, source: Source) -> None:
+def see_campaigns(sessions: TeamSessions, reader: Reader, source: Source) -> None:
     """Refuse who doesn't see the table of campaigns."""
     domain_data.require_table(sessions, reader, source, domain_data.CAMPAIGNS)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from metadata_service.dependencies import DbSession, PageOf, Reader, ScopedWriter, Sessions, identify
+from metadata_service.dependencies import DbSession, PageOf, Reader, ScopedWriter, Sessions, TeamSessions, identify
 from metadata_service.schemas.access import Discovered, GrantIn, GrantOut
 from metadata_service.schemas.common import Page
 from metadata_service.services import grants
@@ -45,7 +45,7 @@ def revoke_grant(request: Request, session: DbSession, by: ScopedWriter, grant_i
 
 @router.get("/discover")
 def discover(
-    sessions: Sessions,
+    sessions: TeamSessions,
     by: Reader,
     paging: PageOf,
     q: Annotated[str | None, Query(max_length=1000, description="Words that what is shown of it contains.")] = None,

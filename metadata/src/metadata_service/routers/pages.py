@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from metadata_service import charts
-from metadata_service.dependencies import DbSession, Reader, Sessions, identify
+from metadata_service.dependencies import DbSession, Reader, TeamSessions, identify
 from metadata_service.naming import LAYERS
 from metadata_service.reference import build_reference
 from metadata_service.rendering import templates
@@ -56,7 +56,7 @@ def catalog_page(
 def search_page(
     request: Request,
     session: DbSession,
-    sessions: Sessions,
+    sessions: TeamSessions,
     reader: Reader,
     q: Annotated[str, Query(max_length=1000)] = "",
     type: Annotated[Kind | None, Query()] = None,
