@@ -24,7 +24,7 @@ def create(
     role: Annotated[Literal["reader", "writer", "admin"], typer.Option(help="What it may do.")] = "writer",
     namespace: Annotated[
         list[str] | None,
-        typer.Option(help="Bind it to this one; may be given again. `team.*` means a beginning."),
+        typer.Option(help="It writes and reads there only; may be given again. `team.*` means a beginning."),
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="After so many days it is no longer valid.")] = None,
     as_json: Json = False,

@@ -53,8 +53,9 @@ def list_grants(session: Session, by: Principal, limit: int, offset: int) -> Pag
 def discover(
     sessions: sessionmaker[Session], by: Principal | None, q: str | None, limit: int, offset: int
 ) -> Page[Discovered]:
-    """Return a page of the datasets, then jobs, of other teams that a key may find. Words are looked for in what it
-    is shown, and in nothing else.
+    """Return a page of the datasets, then jobs, of other teams that a key may find.
+
+    Words are looked for in what is shown of them, and in nothing else.
     """
     where = [] if by is None else [p for p in by.discoverable if not any(covers(own, p) for own in by.sees or ())]
     if not where:
@@ -63,7 +64,7 @@ def discover(
         tenancy.narrow(session, where)
         found, datasets_total = datasets.list_datasets(session, DatasetFilter(q=q), limit, offset)
         rest = limit - len(found)
-        others, jobs_total = jobs.list_jobs(session, q, None, max(rest, 1), max(offset - datasets_total, 0))
+        others, jobs_total = jobs.list_jobs(session, q, None, rest, max(offset - datasets_total, 0))
         items = [
             Discovered(
                 type="dataset",
@@ -84,7 +85,7 @@ def discover(
                 owner=job.owner,
                 tags=[],
             )
-            for job in catalog.jobs_out(session, others[: max(rest, 0)])
+            for job in catalog.jobs_out(session, others)
         ]
     return Page(items=items, total=datasets_total + jobs_total, limit=limit, offset=offset)
 
