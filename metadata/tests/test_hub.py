@@ -181,6 +181,36 @@ def test_another_teams_telemetry_is_refused(stored: TestClient, team: Callable[.
     assert stored.post(otlp, json=foreign, headers=key).status_code == 403
 
 
+def test_a_run_shows_its_trace(stored: TestClient, team: Callable[..., dict[str, str]]) -> None:
+    key = team("team-a")
+    stored.post("/api/v1/lineage/ingest", json={"events": [lineage(None)]}, headers=key)
+    assert stored.get(f"/runs/{RUN}/spans").json() == []
+    assert "<h2>Trace" not in stored.get(f"/ui/runs/{RUN}").text
+    now = datetime.now(UTC)
+    told = [
+        span(attributes={"lineage.run_id": RUN}, status="error", status_message="<b>boom"),
+        span(span_id=CHILD, parent_span_id=SPAN, name="parse", start_time=(now - timedelta(seconds=1)).isoformat()),
+        span(span_id="1" * 16, parent_span_id="2" * 16, name="of a parent elsewhere", start_time=now.isoformat(),
+             end_time=(now + timedelta(milliseconds=1)).isoformat()),
+    ]  # fmt: skip
+    stored.post("/api/v1/telemetry/ingest", json={"spans": told}, headers=key)
+    # Another team that claims to be of this run.
+    forged = span(trace_id="f" * 32, name="forged", attributes={"lineage.run_id": RUN})
+    stored.post("/api/v1/telemetry/ingest", json={"namespace": "team-b", "spans": [forged]})
+    found = stored.get(f"/runs/{RUN}/spans").json()
+    shown = [(item["name"], item["depth"], item["status"], item["parent_span_id"]) for item in found]
+    assert shown == [
+        ("load", 0, "error", None),
+        ("parse", 1, "unset", SPAN),
+        ("of a parent elsewhere", 0, "unset", "2" * 16),
+    ]
+    assert 1.9 < found[0]["duration_seconds"] < 2.1
+    page = stored.get(f"/ui/runs/{RUN}").text
+    assert all(said in page for said in ("<h2>Trace", "parse", "&lt;b&gt;boom"))
+    assert "forged" not in page
+    assert stored.get("/runs/none/spans").status_code == 404
+
+
 def test_any_opentelemetry_exporter_can_be_pointed_at_it(
     stored: TestClient, team: Callable[..., dict[str, str]], listen: Callable[[TestClient], str]
 ) -> None:

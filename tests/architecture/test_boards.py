@@ -88,7 +88,6 @@ def test_boards_are_whole() -> None:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseStore]:
     """A store with an hour of two teams' calls."""
     made = ClickHouseStore(f"chdb://{tmp_path_factory.mktemp('telemetry')}/data", 30)
-    made.prepare()
     now = time.time_ns()
     for team in ("team-a", "team-b"):
         spans, metrics = [], []

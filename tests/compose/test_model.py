@@ -126,8 +126,8 @@ def test_images_are_pinned_and_can_be_replaced(repository: Path, services: dict[
     pinned = re.compile(r"\$\{[A-Z_]+_IMAGE:-([a-z0-9/-]+):[\w.-]*\d[\w.-]*\}")
     assert {match[1] if (match := pinned.fullmatch(name)) else name for name in names} == {
         "postgres", "pgsty/silo", "apache/airflow", "apache/superset", "python", "apache/kafka",
-        "marquezproject/marquez", "marquezproject/marquez-web", "clickhouse/clickhouse-server", "grafana/grafana", "prom/prometheus",
-        "otel/opentelemetry-collector", "prometheuscommunity/postgres-exporter",
+        "marquezproject/marquez", "marquezproject/marquez-web", "clickhouse/clickhouse-server", "grafana/grafana",
+        "prom/prometheus", "otel/opentelemetry-collector", "prometheuscommunity/postgres-exporter",
     }  # fmt: skip
     built = {service["image"] for service in services.values() if "build" in service}
     platform = {service["image"] for service in services.values() if "profiles" not in service}

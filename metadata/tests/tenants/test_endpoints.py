@@ -39,7 +39,7 @@ THINGS = {
     "/datasets/{dataset_id}/columns/{column:path}/lineage": "", "/datasets/{dataset_id}/impact": "",
     "/jobs/{job_id}": "", "/jobs/{job_id}/lineage": "",
     "/jobs/{job_id}/lineage/changes": "?from=2025-01-01T00:00:00Z&to=2027-01-01T00:00:00Z",
-    "/runs/{run_id}": "", "/runs/{run_id}/lineage": "", "/runs/{run_id}/dq_results": "",
+    "/runs/{run_id}": "", "/runs/{run_id}/lineage": "", "/runs/{run_id}/spans": "", "/runs/{run_id}/dq_results": "",
     "/product/{name}": "", "/product/{name}/versions": "", "/lineage/upstream/{name}": "",
     "/lineage/downstream/{name}": "",
     "/api/v1/lineage": "?nodeId=dataset:{db}:{dataset}", "/api/v1/column-lineage": "?nodeId=dataset:{db}:{dataset}",

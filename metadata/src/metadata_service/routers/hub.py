@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
@@ -36,15 +37,37 @@ lean = APIRouter(tags=["lineage hub"], dependencies=[Depends(check_writer)], rou
 router = APIRouter(tags=["lineage hub"])
 
 
-def _body(description: str, properties: dict[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"namespace": {"type": "string"}, **properties}}
-    content = {"application/json": {"schema": schema}}
+def _body(description: str, **lists: dict[str, Any]) -> dict[str, Any]:
+    objects = {name: {"type": "array", "items": {"type": "object"}} for name in lists}
+    schema = {"type": "object", "properties": {"namespace": {"type": "string"}, **objects}}
+    example = {"namespace": "my-team"} | {name: [item] for name, item in lists.items()}
+    content = {"application/json": {"schema": schema, "example": example}}
     return {"requestBody": {"required": True, "description": description, "content": content}}
 
 
-_OBJECTS = {"type": "array", "items": {"type": "object"}}
-_LINEAGE = _body("A team's OpenLineage events, at most 1,000.", {"events": _OBJECTS})
-_TELEMETRY = _body("A team's spans and metrics, at most 10,000.", {"spans": _OBJECTS, "metrics": _OBJECTS})
+_LINEAGE = _body(
+    "A team's OpenLineage events, at most 1,000. `namespace` may be left out by a key of just one.",
+    events={
+        "eventType": "COMPLETE",
+        "eventTime": "2026-01-01T00:00:00Z",
+        "producer": "https://example.org/my-job",
+        "run": {"runId": "01941f29-7c00-7000-8000-000000000001"},
+        "job": {"name": "load_orders"},
+    },
+)
+_NOW = time.time_ns()
+_TELEMETRY = _body(
+    "A team's spans and metrics, at most 10,000. Times are ISO 8601, or nanoseconds since 1970.",
+    spans={
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "span_id": "b7ad6b7169203331",
+        "name": "load_orders",
+        "start_time": _NOW - 2_000_000_000,
+        "end_time": _NOW,
+        "attributes": {"lineage.run_id": "01941f29-7c00-7000-8000-000000000001"},
+    },
+    metrics={"name": "rows", "value": 12, "time": _NOW, "attributes": {"table": "orders"}},
+)
 
 
 @lean.post("/api/v1/lineage/ingest", status_code=202, response_model=Accepted, openapi_extra=_LINEAGE)

@@ -5,6 +5,7 @@ Every asset they use is in this package.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,8 +14,9 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from metadata_service import charts
-from metadata_service.dependencies import DbSession, Reader, TeamSessions, identify
+from metadata_service.dependencies import DbSession, Reader, TeamSessions, Telemetry, identify
 from metadata_service.naming import LAYERS
+from metadata_service.problems import ProblemError
 from metadata_service.reference import build_reference
 from metadata_service.rendering import templates
 from metadata_service.repositories.datasets import DatasetFilter
@@ -22,8 +24,9 @@ from metadata_service.repositories.lineage import Reach
 from metadata_service.repositories.runs import RunFilter
 from metadata_service.repositories.search import KINDS, Kind
 from metadata_service.schemas.common import RunState
+from metadata_service.schemas.hub import SpanOut
 from metadata_service.schemas.lineage import ColumnLineageEdge, DatasetLineage
-from metadata_service.services import analytics, catalog, grants, history, lineage, runs, search
+from metadata_service.services import analytics, catalog, grants, history, lineage, runs, search, traces
 from metadata_service.services.search import Narrowed
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -119,14 +122,17 @@ def runs_page(
 
 
 @router.get("/ui/runs/{run_id}")
-def run_page(request: Request, session: DbSession, run_id: str) -> HTMLResponse:
-    """A run: what it read and wrote, its checks, the runs it started, its facets."""
+def run_page(request: Request, session: DbSession, telemetry: Telemetry, run_id: str) -> HTMLResponse:
+    """A run: what it read and wrote, its checks, the runs it started, its spans, its facets."""
     run = runs.describe_run(session, run_id)
     results = runs.list_results_of_run(session, run_id, 500, 0)
-    facets = _other_facets(run.facets, hidden={"parent", "errorMessage"})
+    facets = _other_facets(run.facets, hidden={"parent", "errorMessage", "telemetry"})
     for item in (*run.inputs, *run.outputs):
         item.facets = _other_facets(item.facets)
-    return _render(request, "run.html", run=run, results=results, facets=facets)
+    spans: list[SpanOut] | None = None
+    with suppress(ProblemError):  # the rest of the page does not need the telemetry store
+        spans = traces.spans_of_run(session, telemetry, run_id)
+    return _render(request, "run.html", run=run, results=results, facets=facets, spans=spans)
 
 
 @router.get("/ui/jobs/{job_id}")

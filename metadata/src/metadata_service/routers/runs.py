@@ -7,14 +7,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
 
-from metadata_service.dependencies import DbSession, PageOf, ScopedWriter
+from metadata_service.dependencies import DbSession, PageOf, ScopedWriter, Telemetry
 from metadata_service.openlineage import RunId
 from metadata_service.repositories.runs import RunFilter
 from metadata_service.schemas.catalog import JobDetail, JobOut
 from metadata_service.schemas.common import Page, RunState
+from metadata_service.schemas.hub import SpanOut
 from metadata_service.schemas.quality import DqResultIn, DqResultOut, DqResultsIn, DqSummary
 from metadata_service.schemas.runs import RunDetail, RunIn, RunOut, RunUpdate
-from metadata_service.services import access, catalog, quality, runs
+from metadata_service.services import access, catalog, quality, runs, traces
 
 router = APIRouter(tags=["runs"])
 RunKey = Annotated[RunId, Path()]
@@ -52,6 +53,12 @@ def list_runs(
 def get_run(session: DbSession, run_id: RunKey) -> RunDetail:
     """Return a run with its facets, datasets and children."""
     return runs.describe_run(session, run_id)
+
+
+@router.get("/runs/{run_id}/spans")
+def get_spans(session: DbSession, telemetry: Telemetry, run_id: RunKey) -> list[SpanOut]:
+    """Return what the run's pipeline told of its work: at most 1,000 spans, each below the one that began it."""
+    return traces.spans_of_run(session, telemetry, run_id)
 
 
 @router.patch("/runs/{run_id}")

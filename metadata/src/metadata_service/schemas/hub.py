@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
@@ -35,3 +36,20 @@ class HubHealth(BaseModel):
 
     status: Literal["ok", "degraded", "down"]
     dependencies: dict[str, Dependency]
+
+
+class SpanOut(BaseModel):
+    """A piece of a run's work, as OpenTelemetry tells it."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str | None
+    name: str
+    kind: Literal["internal", "server", "client", "producer", "consumer"]
+    status: Literal["unset", "ok", "error"]
+    status_message: str
+    service_name: str
+    start_time: datetime
+    duration_seconds: float
+    depth: Annotated[int, Field(description="How many spans it is below the first.")]
+    attributes: dict[str, str]

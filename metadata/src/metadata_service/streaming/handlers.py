@@ -166,7 +166,6 @@ class TelemetryHandler:
         self.batch_seconds = settings.telemetry_batch_seconds
         self._retention_days = settings.telemetry_retention_days
         self._store = store
-        self._prepared = False
 
     def read(self, headers: dict[str, str], value: bytes) -> Batch:
         """Return the spans and metrics that a message is, in the namespace of its header."""
@@ -194,9 +193,6 @@ class TelemetryHandler:
     def write(self, items: Sequence[Batch]) -> dict[int, str]:
         """Write spans and metrics."""
         try:
-            if not self._prepared:
-                self._store.prepare()
-                self._prepared = True
             self._store.write(items)
         except StoreAwayError as error:
             raise RetryError(str(error)) from error

@@ -106,24 +106,6 @@ class ClickHouseStore:
         self._client: Client | None = None
         self._lock = threading.Lock()
 
-    def prepare(self) -> None:
-        """Make the database and its tables, or bring them up to date; any number of processes may do so at once."""
-        with self._session() as client:
-            client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
-            client.database = self.database
-            client.command(
-                "CREATE TABLE IF NOT EXISTS schema_migration (name String, applied_at DateTime DEFAULT now())"
-                " ENGINE = ReplacingMergeTree ORDER BY name"
-            )
-            applied = {name for (name,) in client.query("SELECT DISTINCT name FROM schema_migration").result_rows}
-            for name, script in _migrations():
-                if name not in applied:
-                    for statement in script.replace("{days}", str(self._days)).split(";\n"):
-                        if statement.strip():
-                            client.command(statement)
-                    client.insert("schema_migration", [[name]], column_names=["name"])
-            self._set_retention(client)
-
     def write(self, batches: Sequence[Batch]) -> None:
         """Keep spans and metrics, and compute the rollup of the minutes that they lie in."""
         spans = [(batch.namespace, span) for batch in batches for span in batch.spans]
@@ -184,12 +166,25 @@ class ClickHouseStore:
                 send_receive_timeout=60,
                 autogenerate_session_id=False,
             )
-        found = client.query(
-            "SELECT name FROM system.databases WHERE name = {name:String}", parameters={"name": self.database}
-        )
-        if found.result_rows:
-            client.database = self.database
+        self._migrate(client)
         return client
+
+    def _migrate(self, client: Client) -> None:
+        """Make the database and its tables, or bring them up to date; any number of processes may do so at once."""
+        client.command(f"CREATE DATABASE IF NOT EXISTS `{self.database}`")
+        client.database = self.database
+        client.command(
+            "CREATE TABLE IF NOT EXISTS schema_migration (name String, applied_at DateTime DEFAULT now())"
+            " ENGINE = ReplacingMergeTree ORDER BY name"
+        )
+        applied = {name for (name,) in client.query("SELECT DISTINCT name FROM schema_migration").result_rows}
+        for name, script in _migrations():
+            if name not in applied:
+                for statement in script.replace("{days}", str(self._days)).split(";\n"):
+                    if statement.strip():
+                        client.command(statement)
+                client.insert("schema_migration", [[name]], column_names=["name"])
+        self._set_retention(client)
 
     def _drop(self) -> None:
         if self._client is not None:

@@ -49,9 +49,6 @@ class PostgresStore:
         self._connection: psycopg.Connection[Any] | None = None
         self._lock = threading.Lock()
 
-    def prepare(self) -> None:
-        """Do nothing: the tables are made with the others."""
-
     def write(self, batches: Sequence[Batch]) -> None:
         """Keep spans and metrics in one transaction."""
         spans = sorted(

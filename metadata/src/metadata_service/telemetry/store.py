@@ -14,17 +14,12 @@ class StoreAwayError(Exception):
 
 
 class TelemetryStore(Protocol):
-    """A store. Writing the same again changes nothing. Methods block, and may be called from any thread."""
+    """A store, which makes its tables when it is used first.
+
+    Writing the same again changes nothing. Methods block, and may be called from any thread.
+    """
 
     name: str
-
-    def prepare(self) -> None:
-        """Make the tables, or bring them up to date.
-
-        Raises:
-            StoreAwayError: the store does not answer.
-        """
-        ...
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Keep spans and metrics; they are safe when this returns.

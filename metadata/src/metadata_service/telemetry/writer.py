@@ -16,7 +16,6 @@ class TelemetryWriter:
 
     def __init__(self, store: TelemetryStore) -> None:
         self._store = store
-        self._prepared = False
         self._waiting: list[tuple[Sequence[Batch], asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -43,7 +42,7 @@ class TelemetryWriter:
                 group = self._next_group()
                 fault: BaseException | None = None
                 try:
-                    await asyncio.to_thread(self._write, [batch for batches, _ in group for batch in batches])
+                    await asyncio.to_thread(self._store.write, [batch for batches, _ in group for batch in batches])
                 except Exception as error:
                     fault = error
                 for _, done in group:
@@ -65,9 +64,3 @@ class TelemetryWriter:
             taken += 1
         group, self._waiting = self._waiting[:taken], self._waiting[taken:]
         return group
-
-    def _write(self, batches: Sequence[Batch]) -> None:
-        if not self._prepared:
-            self._store.prepare()
-            self._prepared = True
-        self._store.write(batches)
