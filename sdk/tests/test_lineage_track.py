@@ -424,7 +424,7 @@ def test_a_class_is_no_function() -> None:
 
 def test_a_block_is_a_run_that_learns_while_it_lasts(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None:
     facet = nominal_time_run.NominalTimeRunFacet("2026-01-01T00:00:00Z")
-    with lineage_run("block", inputs=["s3://raw/a", {"nmae": "x"}], namespace="other") as run:  # type: ignore[list-item]
+    with lineage_run("block", inputs=["s3://raw/a", {"nmae": "x"}]) as run:  # type: ignore[list-item]
         assert current_run() is run
         run.add_input("b")
         run.add_output({"name": "file:///tmp/c", "type": "file"})
@@ -446,7 +446,7 @@ def test_a_block_is_a_run_that_learns_while_it_lasts(recorded: Recorded, caplog:
     ]
     start, end = events[:2]
     assert (names(start, "inputs"), names(start, "outputs")) == ([("s3://raw", "a")], [])
-    assert names(end, "inputs") == [("s3://raw", "a"), ("other", "b")]
+    assert names(end, "inputs") == [("s3://raw", "a"), ("team", "b")]
     assert names(end, "outputs") == [("file", "/tmp/c")]  # noqa: S108
     assert end["run"]["facets"]["nominalTime"]["nominalStartTime"] == "2026-01-01T00:00:00Z"
     assert end["run"]["facets"]["rows"] == {"count": 3}

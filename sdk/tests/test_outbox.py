@@ -38,7 +38,8 @@ def numbers(events: list[dict[str, Any]]) -> list[int]:
 
 
 @pytest.fixture
-def client(hub: Any, fresh: None) -> Any:
+def client(hub: Any, fresh: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("data_lineage_hub_sdk.outbox._FIRST_BACK_OFF", 0.02)
     made = LineageHubClient(url=hub.url, api_key="secret", transport="http", namespace="team", timeout=0.5, linger=0.01)
     yield made
     hub.status, hub.delay, hub.manner = 0, 0.0, "well"
@@ -203,7 +204,8 @@ def test_a_disk_that_takes_nothing_is_told_and_survived(
 SCRIPT = """
 import os, sys, time
 from data_lineage_hub_sdk import configure, flush, lineage_track
-configure(url=sys.argv[1], namespace="team", spool_dir=sys.argv[2], flush_timeout=0.5, timeout=float(sys.argv[4]))
+configure(url=sys.argv[1], namespace="team", spool_dir=sys.argv[2], timeout=float(sys.argv[4]),
+    flush_timeout=float(sys.argv[4]) + 0.2)
 
 @lineage_track("job{number}")
 def load(number): ...
@@ -249,7 +251,7 @@ def started(hub: Any) -> list[int]:
 
 @pytest.mark.parametrize(("how", "count"), [("end", 5), ("fail", 5), ("fork", 10), ("spawn in fork", 15)])
 def test_the_end_of_a_process_delivers_what_it_has(hub: Any, fresh: None, tmp_path: Path, how: str, count: int) -> None:
-    done, _ = run_script(hub.url, tmp_path, how, 5)
+    done, _ = run_script(hub.url, tmp_path, how, 15)
     assert done.returncode == (3 if how == "fail" else 0), done.stderr
     assert "Traceback" not in done.stderr
     assert started(hub) == list(range(count))
@@ -265,7 +267,7 @@ def test_what_a_killed_process_left_the_next_one_delivers(hub: Any, fresh: None,
     assert len(list(folder.glob("*.lineage"))) == 2  # of before and after; no half-written file
     hub.status = 0
     (folder / ".unreachable").unlink()
-    done, _ = run_script(gone, tmp_path, "end", 5)
+    done, _ = run_script(gone, tmp_path, "end", 15)
     assert started(hub) == sorted([*range(10), *range(5)])
     assert not list(folder.glob("*.lineage"))
 

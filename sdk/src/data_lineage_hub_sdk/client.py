@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 import weakref
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from data_lineage_hub_sdk.batch import Batch
+from data_lineage_hub_sdk.forks import at_fork
 from data_lineage_hub_sdk.outbox import Outbox
 from data_lineage_hub_sdk.settings import Settings, get_settings
 from data_lineage_hub_sdk.transports import make_transport
@@ -111,4 +111,4 @@ def _after_fork() -> None:
         client.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(in_child=_after_fork)

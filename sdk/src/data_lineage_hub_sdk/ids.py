@@ -3,12 +3,13 @@ its ids differ from run to run all the same."""
 
 from __future__ import annotations
 
-import os
 import random
+
+from data_lineage_hub_sdk.forks import at_fork
 
 # Not `os.urandom` each time: where system calls are slow (gVisor), that alone takes most of a call's time.
 _random = random.Random()  # noqa: S311  ids need to be unique, not secret
-os.register_at_fork(after_in_child=_random.seed)
+at_fork(in_child=_random.seed)
 
 jitter = _random.uniform
 

@@ -17,7 +17,6 @@ import atexit
 import concurrent.futures.thread  # noqa: F401  an encoder's imports would need it, which fails once the process ends
 import contextlib
 import logging
-import os
 import queue
 import sys
 import threading
@@ -27,6 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_lineage_hub_sdk.batch import Batch, Outcome
+from data_lineage_hub_sdk.forks import at_fork
 from data_lineage_hub_sdk.ids import jitter
 from data_lineage_hub_sdk.settings import Settings
 from data_lineage_hub_sdk.spool import Spool, send_waiting
@@ -46,7 +46,7 @@ _WARN_SECONDS = 60.0
 
 # A child that is forked in the middle of an import could never import that again: a fork waits until it is done.
 _no_fork = threading.Lock()
-os.register_at_fork(before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release)
+at_fork(before=_no_fork.acquire, in_parent=_no_fork.release, in_child=_no_fork.release)
 
 
 class _Barrier(threading.Event):
@@ -143,6 +143,8 @@ class Outbox:
         deadline = time.monotonic() + (self._settings.flush_timeout if timeout is None else timeout)
         if not self._started:
             return True
+        if self._closed:
+            return not self.spool.waiting()
         collected = _Barrier()
         self._hurry = True
         self._queue.put(collected)
@@ -165,6 +167,8 @@ class Outbox:
         for thread in self._threads:
             thread.join(0.2)  # a sender that waits for a dead hub is left alone
         self._keep_all()
+        if self._dropped:
+            self._tell_dropped()
         self._transport.close()
         atexit.unregister(self.close)
 
@@ -220,8 +224,11 @@ class Outbox:
                     self._pass(item)
             taken = []
         if self._dropped and time.monotonic() - self._warned > _WARN_SECONDS:
-            dropped, self._dropped, self._warned = self._dropped, 0, time.monotonic()
-            log.error("%d records of lineage or telemetry are lost: more came in than the disk could take", dropped)
+            self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        dropped, self._dropped, self._warned = self._dropped, 0, time.monotonic()
+        log.error("%d records of lineage or telemetry are lost: more came in than the disk could take", dropped)
 
     def _pass(self, barrier: _Barrier) -> None:
         """Let go whoever flushes: all that was put before is collected, and then what had to be gathered."""

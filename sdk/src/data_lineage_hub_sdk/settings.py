@@ -7,6 +7,7 @@ argument of `configure` raises, since it is met where it was written.
 from __future__ import annotations
 
 import difflib
+import getpass
 import hashlib
 import logging
 import os
@@ -138,7 +139,7 @@ def default_spool_dir() -> Path:
     try:
         return (Path(state) if state else Path.home() / ".local" / "state") / "data-lineage-hub"
     except RuntimeError:
-        return Path(tempfile.gettempdir()) / f"data-lineage-hub-{os.getuid()}"
+        return Path(tempfile.gettempdir()) / f"data-lineage-hub-{getpass.getuser()}"
 
 
 def program_name() -> str:

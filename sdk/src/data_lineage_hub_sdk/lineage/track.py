@@ -24,7 +24,6 @@ class _LineageObserver:
         self,
         function: Callable[..., Any],
         job_name: str | None,
-        namespace: str | None,
         description: str | None,
         inputs: Sequence[DatasetSpec],
         outputs: Sequence[DatasetSpec],
@@ -32,7 +31,6 @@ class _LineageObserver:
     ) -> None:
         self._name = Template(job_name, function) if job_name else None
         self._default_name = function_name(function)
-        self._namespace = namespace
         documentation = description if description is not None else inspect.getdoc(function) or ""
         self._description = documentation.strip().partition("\n\n")[0]
         self._inputs = DatasetTemplates(inputs, function)
@@ -43,7 +41,7 @@ class _LineageObserver:
         client = self._client or defaults.lineage_client()
         if not client.enabled:
             return None
-        namespace = self._namespace or client.settings.namespace
+        namespace = client.settings.namespace
         return Run(
             client,
             Job(namespace, self._job_name(args, kwargs), self._description),
@@ -68,7 +66,6 @@ def lineage_track(
     *,
     inputs: Sequence[DatasetSpec] = (),
     outputs: Sequence[DatasetSpec] = (),
-    namespace: str | None = None,
     description: str | None = None,
     client: LineageHubClient | None = None,
 ) -> Callable[[Function], Function]: ...
@@ -77,7 +74,6 @@ def lineage_track(
     *,
     inputs: Sequence[DatasetSpec] = (),
     outputs: Sequence[DatasetSpec] = (),
-    namespace: str | None = None,
     description: str | None = None,
     client: LineageHubClient | None = None,
 ) -> Any:
@@ -93,7 +89,6 @@ def lineage_track(
             name. Names, namespaces and formats may be templates over the call's arguments: `s3://raw/{day}`,
             `{self.table}`. A dataset whose template fails at a call is left out of that call's run.
         outputs: datasets that are written.
-        namespace: the job's, unless it is the team's own.
         description: what the job does; the first paragraph of the function's documentation unless given.
         client: who sends; the process' own client unless given.
 
@@ -105,7 +100,7 @@ def lineage_track(
 
     def decorate(function: Any) -> Any:
         def make(plain: Callable[..., Any]) -> _LineageObserver:
-            return _LineageObserver(plain, name, namespace, description, inputs, outputs, client)
+            return _LineageObserver(plain, name, description, inputs, outputs, client)
 
         return watch_calls(function, make)
 
@@ -125,7 +120,6 @@ class lineage_run:
         job_name: the job.
         inputs: datasets that are read, as for `lineage_track`, without templates.
         outputs: datasets that are written.
-        namespace: the job's, unless it is the team's own.
         description: what the job does.
         client: who sends; the process' own client unless given.
 
@@ -138,12 +132,11 @@ class lineage_run:
         *,
         inputs: Sequence[DatasetSpec] = (),
         outputs: Sequence[DatasetSpec] = (),
-        namespace: str | None = None,
         description: str = "",
         client: LineageHubClient | None = None,
     ) -> None:
         self._client = client or defaults.lineage_client()
-        place = namespace or self._client.settings.namespace
+        place = self._client.settings.namespace
         self._job = Job(place, job_name, description, "BLOCK")
         self._inputs = read_specs(inputs, place)
         self._outputs = read_specs(outputs, place)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from data_lineage_hub_sdk.batch import Batch, Kind, encode
 from data_lineage_hub_sdk.client import HubClient
+from data_lineage_hub_sdk.settings import Settings
 from data_lineage_hub_sdk.telemetry.providers import Instruments, Measure, Providers
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class TelemetryClient(HubClient):
     Nothing here raises: what can't be turned into JSON is told in the log.
     """
 
-    def __init__(self, settings: Any = None, **changes: Any) -> None:
+    def __init__(self, settings: Settings | None = None, **changes: Any) -> None:
         super().__init__(settings, **changes)
         self._providers = self._new_providers()
 

@@ -74,9 +74,10 @@ class KafkaTransport:
 
         try:
             producer = self._producer = self._producer or self._kafka.Producer(self._config, logger=log)
-            for key, value, indexes in _messages(batch):
+            for namespace, subject, value, indexes in _messages(batch):
+                key = f"{namespace}/{subject}".encode()
                 headers: dict[str, str | bytes | None] = {
-                    "namespace": batch.namespace.encode(),
+                    "namespace": namespace.encode(),
                     "schema-version": _SCHEMA_VERSION,
                 }
                 try:
@@ -102,11 +103,11 @@ class KafkaTransport:
             self._producer = None
 
 
-def _messages(batch: Batch) -> Iterator[tuple[bytes, bytes, list[int]]]:
-    """Yield key, value and the indexes of the items of each message."""
+def _messages(batch: Batch) -> Iterator[tuple[str, str, bytes, list[int]]]:
+    """Yield namespace, the rest of the key, value and the indexes of the items of each message."""
     if batch.kind == "lineage":
         for at, item in enumerate(batch.items):
-            yield _event_key(json.loads(item)).encode(), item, [at]
+            yield *_place(json.loads(item)), item, [at]
         return
     field, part = ("spans", "trace_id") if batch.kind == "spans" else ("metrics", "service_name")
     together: dict[str, dict[int, Any]] = defaultdict(dict)
@@ -114,12 +115,11 @@ def _messages(batch: Batch) -> Iterator[tuple[bytes, bytes, list[int]]]:
         content = json.loads(item)
         together[str(content.get(part) or "")][at] = content
     for value, items in together.items():
-        yield f"{batch.namespace}/{value}".encode(), encode({field: list(items.values())}), list(items)
+        yield batch.namespace, value, encode({field: list(items.values())}), list(items)
 
 
-def _event_key(event: Mapping[str, Any]) -> str:
+def _place(event: Mapping[str, Any]) -> tuple[str, str]:
     """Return namespace and run of a run's event, of others namespace and job or dataset: their order matters."""
-    if run := event.get("run"):
-        return f"{event['job']['namespace']}/{run['runId']}"
     thing = event.get("job") or event["dataset"]
-    return f"{thing['namespace']}/{thing['name']}"
+    run = event.get("run")
+    return str(thing["namespace"]), str(run["runId"] if run else thing["name"])
