@@ -165,7 +165,10 @@ class Outbox:
             self._queue.put(_Barrier())  # wakes the collector
             self._state.notify_all()
         for thread in self._threads:
-            thread.join(0.2)  # a sender that waits for a dead hub is left alone
+            thread.join(0.2)
+        if self._in_flight is not None:  # the sender waits for a hub that is gone: it is left alone, and others told
+            with contextlib.suppress(OSError):
+                self.spool.note_unreachable()
         self._keep_all()
         if self._dropped:
             self._tell_dropped()
