@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from marquez_client import MarquezClient
+from marquez_client.errors import APIError
+from marquez_client.models import DatasetId, DatasetType, JobType
 
 pytestmark = pytest.mark.integration
 
@@ -49,6 +52,32 @@ def test_a_team_sees_what_is_said_of_its_own(
     assert "columnLineage" not in told_event["outputs"][0]["facets"]
     columns = f"/datasets/{ours['dataset_id']}/columns/n/lineage"
     assert len(filled.get(columns, headers=apple).json()["column_edges"]) == 3  # of run, design, dataset
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_marquez_client_works_with_a_teams_key(
+    filled: TestClient, apple: dict[str, str], listen: Callable[[TestClient], str]
+):
+    client = MarquezClient(url=listen(filled), api_key=apple["Authorization"].removeprefix("Bearer "))
+    assert [space["name"] for space in client.list_namespaces()["namespaces"]] == ["apple", "pg://apple"]
+    assert [source["name"] for source in client.list_sources()["sources"]] == ["apple_source", "pg://apple"]
+    assert [job["name"] for job in client.list_jobs("apple")["jobs"]] == ["apple_design", "apple_job"]
+    assert client.list_jobs("zebra")["jobs"] == []
+    assert client.create_source("pg://apple", "POSTGRESQL", "postgres://apple-db", "ours")["description"] == "ours"
+    made = client.create_dataset("pg://apple", "apple.new", DatasetType.DB_TABLE, "apple.new", "pg://apple")
+    assert made["facets"]["dataSource"]["uri"] == "postgres://apple-db"
+    # The address of another's source is not told.
+    made = client.create_dataset("pg://apple", "apple.new", DatasetType.DB_TABLE, "apple.new", "zebra_source")
+    assert made["facets"]["dataSource"]["uri"] == "zebra_source"
+    job = client.create_job("apple", "new", JobType.BATCH, inputs=[], outputs=[DatasetId("pg://apple", "apple.new")])
+    assert job["outputs"] == [{"namespace": "pg://apple", "name": "apple.new"}]
+    for refused in (
+        lambda: client.create_source("zebra_source", "POSTGRESQL", "postgres://x"),
+        lambda: client.get_dataset("pg://zebra", "zebra.orders"),
+        lambda: client.create_namespace("zebra", "me"),
+    ):
+        with pytest.raises(APIError):
+            refused()
 
 
 def test_a_mistyped_word_is_not_corrected_to_another_teams(filled: TestClient, apple: dict[str, str]):

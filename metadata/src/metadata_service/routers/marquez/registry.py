@@ -60,9 +60,10 @@ def get_source(session: DbSession, source: NameInPath) -> Response:
     return encoded(registry.get_source(session, source))
 
 
-@router.put("/sources/{source:name}", response_model=Source, dependencies=[writer])
-def put_source(session: DbSession, source: NameInPath, given: SourceIn) -> Response:
-    """Describe a source."""
+@router.put("/sources/{source:name}", response_model=Source)
+def put_source(session: DbSession, by: ScopedWriter, source: NameInPath, given: SourceIn) -> Response:
+    """Describe a source. A key that is bound to namespaces describes those called as one of them."""
+    by.require([source])
     return encoded(registry.put_source(session, source, given))
 
 
