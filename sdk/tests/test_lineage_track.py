@@ -203,6 +203,32 @@ def test_the_same_error_comes_out(recorded: Recorded) -> None:
     assert "KeyError" in recorded()[1]["run"]["facets"]["errorMessage"]["stackTrace"]
 
 
+def test_other_decorators_in_between_stay_in_force(recorded: Recorded) -> None:
+    def doubled(function: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(function)
+        def wrapper(*args: Any) -> int:
+            return 2 * function(*args)
+
+        return wrapper
+
+    @lineage_track("outer")
+    @doubled
+    @lineage_track("inner")
+    @lineage_track("innermost")
+    def one() -> int:
+        """Be one."""
+        return 1
+
+    assert one() == 2
+    partial = lineage_track(functools.partial(one))
+    assert partial() == 2
+    events = recorded()
+    assert [job for job, state in told(events) if state == "START"][:3] == ["outer", "inner", "innermost"]
+    last = events[-1]["job"]
+    assert last["name"].endswith("in_force.one")
+    assert last["facets"]["documentation"]["description"] == "Be one."
+
+
 def test_functions_stay_what_they_are() -> None:
     for function, sort in (
         (coroutine, inspect.iscoroutinefunction),

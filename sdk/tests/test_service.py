@@ -132,6 +132,42 @@ def test_spans_and_metrics_are_stored_and_point_at_the_run(
     assert (points["rows"]["value"], points["rows"]["time"]) == (3, now)
 
 
+def test_a_killed_service_gets_every_run_exactly(
+    empty_database: str,
+    run_service: Callable[..., subprocess.Popen[bytes]],
+    fresh: None,
+    tmp_path: Path,
+    free_port: Any,
+) -> None:
+    port = free_port()
+    configure(url=f"http://127.0.0.1:{port}", api_key="test-key", namespace="team-k", transport="http", linger=0.01)
+
+    @lineage_track("job{number}", outputs=["out{number}"])
+    def load(number: int) -> None:
+        time.sleep(0.005)
+
+    service = run_service(port, empty_database, tmp_path / "log")
+    try:
+        for number in range(300):
+            load(number)
+            if number == 100:
+                service.kill()
+                service.wait()
+        assert not flush(1)
+        service = run_service(port, empty_database, tmp_path / "log")
+        deadline = time.monotonic() + 30
+        while not flush(1):
+            assert time.monotonic() < deadline
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            runs = runs_of(client, "team-k")
+            assert sorted(run["job"]["name"] for run in runs) == sorted(f"job{number}" for number in range(300))
+            assert {run["state"] for run in runs} == {"COMPLETED"}
+            assert len(client.get("/graph").json()["edges"]) == 300
+    finally:
+        service.terminate()
+        service.wait(20)
+
+
 def test_three_teams_examples_join_in_one_graph(
     service: httpx.Client, team_key: Callable[[str], str], tmp_path: Path
 ) -> None:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 log = logging.getLogger(__name__)
 
-_OBSERVERS = "__lineage_hub_observers__"
 Arguments = tuple[Any, ...]
 Function = TypeVar("Function", bound="Callable[..., Any] | classmethod[Any, Any, Any] | staticmethod[Any, Any]")
 
@@ -105,6 +105,11 @@ class _Watch:
         self.end(error)
 
 
+# The wrappers of this module. Not an attribute of theirs: another decorator's wrapper would inherit it.
+_watched: weakref.WeakKeyDictionary[Callable[..., Any], tuple[Callable[..., Any], Sequence[Observer]]]
+_watched = weakref.WeakKeyDictionary()
+
+
 def watch_calls(function: Any, make_observer: Callable[[Callable[..., Any]], Observer]) -> Any:
     """Return a function that does what `function` does, and is observed.
 
@@ -121,18 +126,22 @@ def watch_calls(function: Any, make_observer: Callable[[Callable[..., Any]], Obs
         raise TypeError(f"{function.__name__} is a class: decorate its methods")
     if not callable(function):
         raise TypeError(f"{function!r} is no function")
-    plain = function.__wrapped__ if hasattr(function, _OBSERVERS) else function
-    observers = [*getattr(function, _OBSERVERS, ()), make_observer(plain)]
-    observers.sort(key=lambda observer: observer.rank)
+    plain, observers = _watched.get(function, (function, ())) if inspect.isfunction(function) else (function, ())
+    observers = sorted([make_observer(plain), *observers], key=lambda observer: observer.rank)
     wrapper = _wrapper_for(plain)(plain, observers)
-    setattr(wrapper, _OBSERVERS, observers)
+    _watched[wrapper] = (plain, observers)
     return wrapper
 
 
+def without_partial(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that a `functools.partial` calls, or the function itself."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
 def _wrapper_for(function: Callable[..., Any]) -> Callable[..., Any]:
-    actual = function
-    while isinstance(actual, functools.partial):
-        actual = actual.func
+    actual = without_partial(function)
     if inspect.isasyncgenfunction(actual):
         return _async_generator
     if inspect.isgeneratorfunction(actual):

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, overload
 
 from data_lineage_hub_sdk import defaults
-from data_lineage_hub_sdk.instrument import Arguments, Function, watch_calls
+from data_lineage_hub_sdk.instrument import Arguments, Function, watch_calls, without_partial
 from data_lineage_hub_sdk.lineage.client import LineageHubClient
 from data_lineage_hub_sdk.lineage.datasets import DatasetSpec, DatasetTemplates, Template, read_specs
 from data_lineage_hub_sdk.lineage.runs import Job, Run
@@ -31,7 +31,7 @@ class _LineageObserver:
     ) -> None:
         self._name = Template(job_name, function) if job_name else None
         self._default_name = function_name(function)
-        documentation = description if description is not None else inspect.getdoc(function) or ""
+        documentation = description if description is not None else inspect.getdoc(without_partial(function)) or ""
         self._description = documentation.strip().partition("\n\n")[0]
         self._inputs = DatasetTemplates(inputs, function)
         self._outputs = DatasetTemplates(outputs, function)
@@ -164,6 +164,7 @@ class lineage_run:
 
 def function_name(function: Callable[..., Any]) -> str:
     """Return module and qualified name of a function; a script's own functions are in its name."""
+    function = without_partial(function)
     module = getattr(function, "__module__", None) or "unknown"
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     return f"{program_name() if module == '__main__' else module}.{name.replace('.<locals>', '')}"
