@@ -106,7 +106,10 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     app.state.projector = projector
     app.state.telemetry = telemetry
     app.state.publisher = publisher
-    app.state.transport = ThroughKafka(publisher, settings) if publisher else Direct(intake, writer)
+    if publisher is None:
+        app.state.transport = Direct(intake, writer)
+    else:
+        app.state.transport = ThroughKafka(publisher, settings, projector.note_stored)
     app.state.warehouse = warehouse
     install_handlers(app)
     app.include_router(hub.lean)

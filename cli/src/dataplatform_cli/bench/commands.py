@@ -113,7 +113,8 @@ def peers(
     as_json: Json = False,
 ) -> None:
     """Send the same events to the metadata service and to a real Marquez (Java, Maven Central), and ask for lineage."""
-    from dataplatform_cli.bench.peers import NoPeerError, bench_peers, print_report
+    from dataplatform_cli.bench.maven import NoPeerError
+    from dataplatform_cli.bench.peers import bench_peers, print_report
 
     try:
         figures = bench_peers(settings_of_repository(), events, clients, questions)
@@ -172,3 +173,17 @@ def sdk(
     from dataplatform_cli.bench.sdk import bench_sdk, print_report
 
     _tell(bench_sdk(settings_of_repository(), calls), print_report, as_json)
+
+
+@app.command()
+@reported
+def hub(
+    events: Annotated[int, typer.Option(min=1000, help="Events of each way, 100 a request.")] = 40_000,
+    clients: Annotated[int, typer.Option(min=1, max=64, help="How many send at the same time.")] = 8,
+    spans: Annotated[int, typer.Option(min=10_000, help="Spans of each way, 10,000 a batch.")] = 200_000,
+    as_json: Json = False,
+) -> None:
+    """Send lineage through API and Kafka into the store, beside a bare producer and consumer; write spans, likewise."""
+    from dataplatform_cli.bench.hub import bench_hub, print_report
+
+    _tell(bench_hub(settings_of_repository(), events, clients, spans), print_report, as_json)

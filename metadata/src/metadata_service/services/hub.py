@@ -6,7 +6,7 @@ store it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -82,8 +82,9 @@ class ThroughKafka:
 
     name = "kafka"
 
-    def __init__(self, publisher: Publisher, settings: HubSettings) -> None:
+    def __init__(self, publisher: Publisher, settings: HubSettings, on_sent: Callable[[], None]) -> None:
         self._publisher = publisher
+        self._on_sent = on_sent  # consumers store it in a moment: the projector leaves them room while events stream
         self._lineage = settings.kafka_topic_lineage
         self._spans = settings.kafka_topic_spans
         self._metrics = settings.kafka_topic_metrics
@@ -97,6 +98,7 @@ class ThroughKafka:
             await self._publisher.publish(self._lineage, [lineage_message(event, sender) for event in fitting])
         except BrokerAwayError:
             raise unavailable("Kafka") from None
+        self._on_sent()
         return {number: f"It is larger than {most} bytes, the most that Kafka takes here." for number in too_large}
 
     async def take_telemetry(self, batches: Sequence[Batch], sender: Sender) -> None:
