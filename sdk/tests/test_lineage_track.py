@@ -26,7 +26,7 @@ from openlineage.client.facet_v2 import (
 )
 from openlineage.client.serde import Serde
 
-from data_lineage_hub_sdk import configure, current_run, defaults, flush, lineage_run, lineage_track, settings
+from data_lineage_hub_sdk import client, configure, current_run, defaults, flush, lineage_run, lineage_track, settings
 from data_lineage_hub_sdk.lineage.events import PRODUCER
 
 Recorded = Callable[[], list[dict[str, Any]]]
@@ -537,7 +537,9 @@ def test_nothing_is_recorded_where_nothing_is_configured(
         monkeypatch.setattr(settings, "_current", None)
         monkeypatch.setattr(defaults, "_lineage", None)
 
+    monkeypatch.setattr(client, "_has_told_nowhere", False)
     begin()
+    configure(namespace="team")
     for _ in range(3):
         assert plain(False) == "done"
     assert caplog.text.count("go nowhere: set LINEAGE_HUB_URL") == 1

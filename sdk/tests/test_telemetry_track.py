@@ -105,6 +105,23 @@ def test_durations_and_errors_are_measured(recorded: Recorded) -> None:
     assert [item["count"] for item in again] == [1]  # since the last time
 
 
+def test_an_error_that_can_not_be_told_ends_its_span(recorded: Recorded) -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("not even this")
+
+    @telemetry_track("fail")
+    def fail() -> None:
+        raise MuteError
+
+    with pytest.raises(MuteError):
+        fail()
+    _, spans, points = sorted_out(recorded())
+    assert spans["fail"]["status"] == "error"
+    assert spans["fail"]["attributes"]["error.type"].endswith("MuteError")
+    assert points["lineage_hub.call.errors"]["value"] == 1
+
+
 def test_over_http_it_is_otlp(hub: Any, fresh: None) -> None:
     configure(url=hub.url, api_key="secret", namespace="team", transport="", service_name="svc")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import time
 import weakref
 from collections.abc import Sequence
@@ -16,6 +16,8 @@ from data_lineage_hub_sdk.outbox import Outbox
 from data_lineage_hub_sdk.settings import Settings, get_settings
 from data_lineage_hub_sdk.transports import make_transport
 
+log = logging.getLogger(__name__)
+_has_told_nowhere = False
 _clients: weakref.WeakSet[HubClient] = weakref.WeakSet()
 Self = TypeVar("Self", bound="HubClient")
 
@@ -36,6 +38,8 @@ class HubClient:
     def __init__(self, settings: Settings | None = None, **changes: Any) -> None:
         self.settings = replace(settings or get_settings(), **changes)
         self.enabled = self.settings.chosen_transport != "noop"
+        if not (self.enabled or self.settings.disabled or self.settings.transport == "noop"):
+            _tell_nowhere()
         self._transport = make_transport(self.settings)
         self._outbox = Outbox(self._transport, self._prepare, self._encode, self._gather, self.settings)
         _clients.add(self)
@@ -53,6 +57,8 @@ class HubClient:
 
     async def aflush(self, timeout: float | None = None) -> bool:
         """Do as `flush`, without stopping the event loop."""
+        import asyncio  # whoever awaits has it; others are spared the tenth of a second
+
         return await asyncio.to_thread(self.flush, timeout)
 
     def close(self, timeout: float | None = None) -> None:
@@ -61,6 +67,8 @@ class HubClient:
 
     async def aclose(self, timeout: float | None = None) -> None:
         """Do as `close`, without stopping the event loop."""
+        import asyncio
+
         await asyncio.to_thread(self.close, timeout)
 
     def waiting(self) -> int:
@@ -91,6 +99,8 @@ class HubClient:
 
     async def _wait_for_room(self) -> None:
         """Let other tasks run while the queue is well filled; a full queue would lose what is handed over."""
+        import asyncio
+
         until = time.monotonic() + self.settings.timeout
         while self._outbox.is_filled() and time.monotonic() < until:
             await asyncio.sleep(0.005)
@@ -104,6 +114,16 @@ class HubClient:
     def _encode(self, records: Sequence[Any]) -> list[Batch]:
         """Turn records into batches; runs in the background."""
         raise NotImplementedError
+
+
+def _tell_nowhere() -> None:
+    global _has_told_nowhere
+    if not _has_told_nowhere:
+        _has_told_nowhere = True
+        log.warning(
+            "lineage and telemetry go nowhere: set LINEAGE_HUB_URL (and LINEAGE_HUB_API_KEY, LINEAGE_HUB_NAMESPACE), "
+            "or LINEAGE_HUB_DISABLED=1 to have it so"
+        )
 
 
 def _after_fork() -> None:

@@ -68,9 +68,9 @@ class _Watch:
                 observation = observer.begin(args, kwargs)
                 if observation is not None:
                     observation.resume()
-                    for earlier in self._observations:
-                        earlier.join(observation)
                     self._observations.append(observation)
+                    for earlier in self._observations[:-1]:
+                        earlier.join(observation)
             except Exception:
                 log.exception("a call is not observed")
         for observation in self._observations:

@@ -228,11 +228,6 @@ def get_settings() -> Settings:
         with _lock:
             if _current is None:
                 _current = from_environment()
-                if not _current.disabled and _current.chosen_transport == "noop" and _current.transport != "noop":
-                    log.warning(
-                        "lineage and telemetry go nowhere: set LINEAGE_HUB_URL (and LINEAGE_HUB_API_KEY, "
-                        "LINEAGE_HUB_NAMESPACE), or LINEAGE_HUB_DISABLED=1 to have it so"
-                    )
     return _current
 
 

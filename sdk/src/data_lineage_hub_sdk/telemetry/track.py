@@ -53,14 +53,16 @@ class _CallSpan:
 
     def end(self, error: BaseException | None) -> None:
         took = time.perf_counter() - self._began
-        kind = ""
-        if isinstance(error, Exception):
-            kind = type(error).__qualname__
-            self._span.record_exception(error)
-            self._span.set_attribute("error.type", kind)
-            self._span.set_status(Status(StatusCode.ERROR, str(error)))
-        self._span.end()
-        self._instruments.measure(took, self._labels, kind)
+        kind = type(error).__qualname__ if isinstance(error, Exception) else ""
+        try:
+            if isinstance(error, Exception):
+                self._span.set_attribute("error.type", kind)
+                self._span.set_status(Status(StatusCode.ERROR))
+                self._span.record_exception(error)
+                self._span.set_status(Status(StatusCode.ERROR, str(error)))
+        finally:  # an error may not even be able to say what it is
+            self._span.end()
+            self._instruments.measure(took, self._labels, kind)
 
 
 class _SpanObserver:
