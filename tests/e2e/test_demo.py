@@ -272,4 +272,6 @@ def test_airflows_database_is_made_anew(platform: Any) -> None:
     assert done.returncode == 0, done.stderr
     done = platform.dp("test-pipeline", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["stack"] == "local"
+    facts = json.loads(done.stdout)
+    assert facts["stack"] == "local"
+    assert {"orders", "daily_revenue", "risk_eu", "audience"} <= set(facts["teams"]["upstream"])

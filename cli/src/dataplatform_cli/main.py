@@ -228,13 +228,17 @@ def demo(as_json: Json = False) -> None:
 def pipeline_test(as_json: Json = False) -> None:
     """Take the sample through the stack that is up, from bucket to marts, and compare every count with the sample's.
 
-    Exit code 0 only if all of it came out as it should.
+    Then the SDK's example teams tell their lineage. Exit code 0 only if all of it came out as it should.
     """
     from dataplatform_cli.demo import run_pipeline
+    from dataplatform_cli.demo.teams import run_teams
     from dataplatform_cli.stack.kinds import running
 
     settings = settings_of_repository()
-    _tell_facts(run_pipeline(settings, running(settings)), as_json)
+    facts = run_pipeline(settings, running(settings))
+    teams = run_teams(settings)
+    problems = [*facts["problems"], *teams["problems"]]
+    _tell_facts(facts | {"teams": teams, "problems": problems, "ok": facts["ok"] and not problems}, as_json)
 
 
 def _tell_facts(facts: dict[str, Any], as_json: bool) -> None:

@@ -29,6 +29,8 @@ def print_report(facts: dict[str, Any]) -> None:
     for warning in checks["warnings"]:
         out.print(f"  [yellow]![/] {warning['name']}: measured {warning['measured']}, expected {warning['expected']}")
     out.print(f"[bold]Lineage[/]        {' → '.join(facts['lineage'])}", soft_wrap=True)
+    if "teams" in facts:
+        out.print(f"[bold]Teams[/]          {', '.join(facts['teams']['teams'])}, in one graph")
     out.print(f"[bold]Revenue[/]        {facts['dashboard_revenue']:,.2f} euro on the dashboard")
 
     out.print("\n[bold]Look at it[/]")
