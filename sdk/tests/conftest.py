@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -24,6 +25,7 @@ KEY = "test-key"
 
 
 LIES = {
+    "drips": b"HTTP/1.1 202 Accepted\r\nContent-Length: 1000000\r\n\r\n",
     "hangs up": b"",
     "no HTTP": b"220 mail.example.org ESMTP\r\n\r\n",
     "half an answer": b'HTTP/1.1 202 Accepted\r\nContent-Length: 100\r\n\r\n{"accepted"',
@@ -79,6 +81,10 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(*self._take(body))
         else:
             self.wfile.write(LIES[hub.manner])
+            with contextlib.suppress(OSError):
+                while hub.manner == "drips":
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
             self.close_connection = True
 
     def _take(self, body: bytes) -> tuple[int, bytes, str]:

@@ -77,7 +77,7 @@ WRONG: list[dict[str, Any]] = [
         {"manner": manner}
         for manner in (
             *("hangs up", "no HTTP", "half an answer", "half a chunk", "friendly page"),
-            *("moved", "garbage", "other counts", "nonsense"),
+            *("moved", "garbage", "other counts", "nonsense", "drips"),
         )
     ),
     {"delay": 1.0},
@@ -205,7 +205,7 @@ SCRIPT = """
 import os, sys, time
 from data_lineage_hub_sdk import configure, flush, lineage_track
 configure(url=sys.argv[1], namespace="team", spool_dir=sys.argv[2], timeout=float(sys.argv[4]),
-    flush_timeout=float(sys.argv[4]) + 0.2)
+    flush_timeout=float(sys.argv[5]))
 
 @lineage_track("job{number}")
 def load(number): ...
@@ -238,9 +238,12 @@ if how == "fail":
 """
 
 
-def run_script(url: str, spool: Path, how: str, timeout: float = 0.3) -> tuple[subprocess.CompletedProcess[str], float]:
+def run_script(
+    url: str, spool: Path, how: str, timeout: float = 0.3, flush_timeout: float = 20
+) -> tuple[subprocess.CompletedProcess[str], float]:
+    """Run the script; return how it ended, and after how many seconds."""
     began = time.monotonic()
-    command = [sys.executable, "-c", SCRIPT, url, str(spool), how, str(timeout)]
+    command = [sys.executable, "-c", SCRIPT, url, str(spool), how, str(timeout), str(flush_timeout)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return done, time.monotonic() - began
 

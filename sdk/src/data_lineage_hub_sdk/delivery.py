@@ -41,7 +41,7 @@ class Sender:
     Args:
         url: address of the hub, `http://` or `https://`, with an optional path prefix.
         api_key: bearer key for writes; empty sends none.
-        timeout: seconds to wait for the connection and for each read.
+        timeout: seconds to wait for the connection, for each read, and for an answer's body.
 
     Raises:
         ValueError: `url` is no address.
@@ -53,6 +53,7 @@ class Sender:
             raise ValueError(f"{url!r} is no address of a lineage hub: use http://host:port")
         connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = connect(parts.hostname, parts.port, timeout=timeout)
+        self._timeout = timeout
         self._prefix = parts.path.rstrip("/")
         self._authorization = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
@@ -81,6 +82,18 @@ class Sender:
             self._connection.close()
             return Outcome("retry", f"{type(error).__name__}: {error}")
 
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        """Return the answer's body, unless it comes byte by byte: each of them in time, and all of them never."""
+        until = time.monotonic() + self._timeout
+        answer = b""
+        while len(answer) < _MAX_ANSWER and (part := response.read1(_MAX_ANSWER)):
+            answer += part
+            if time.monotonic() > until:
+                raise NoAnswerError(f"HTTP {response.status}: the answer takes too long")
+        if not response.length:
+            response.close()  # which `read1` leaves to the caller; the connection stays
+        return answer
+
     def _post(self, batch: Batch) -> Outcome:
         body = batch.body
         headers = {"Content-Type": "application/x-protobuf" if batch.kind in _OTLP else "application/json"}
@@ -89,7 +102,7 @@ class Sender:
             headers["Content-Encoding"] = "gzip"
         self._connection.request("POST", self._prefix + PATHS[batch.kind], body, headers | self._authorization)
         response = self._connection.getresponse()
-        answer = response.read(_MAX_ANSWER)
+        answer = self._read(response)
         if response.length:  # longer than any hub's, or cut off
             raise NoAnswerError(f"HTTP {response.status}: {response.length} bytes are missing")
         if 200 <= response.status < 300:
