@@ -45,7 +45,7 @@ _LOOK_SECONDS = 30.0  # how often an idle sender looks for what others left in t
 _WARN_SECONDS = 60.0
 
 # A child that is forked in the middle of an import could never import that again: a fork waits until it is done.
-_no_fork = threading.Lock()
+_no_fork = threading.RLock()  # re-entrant, should an import fork
 at_fork(before=_no_fork.acquire, in_parent=_no_fork.release, in_child=_no_fork.release)
 
 
