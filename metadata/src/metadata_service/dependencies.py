@@ -244,6 +244,8 @@ async def read_body(request: Request) -> bytes:
         limit -= len(parts[-1])
         if limit < 0:
             raise ProblemError(413, f"The body is larger than {request.app.state.settings.max_body_bytes} bytes.")
+    if unpack and (not unpack.eof or unpack.unused_data):
+        raise ProblemError(400, "The body is not one whole gzip stream.")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
