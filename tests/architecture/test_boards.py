@@ -176,7 +176,10 @@ def test_configuration_and_alerts_are_valid(repository: Path) -> None:
 FIRING = {
     "ConsumerBehind": ({'hub_consumer_lag{consumer="c",topic="t",partition="0"}': "20000x60"}, "10x60"),
     "ConsumerStuck": (
-        {'hub_consumer_lag{consumer="c"}': "5x60", 'hub_consumer_last_write_timestamp_seconds{consumer="c"}': "0x60"},
+        {'hub_consumer_lag{consumer="c",instance="a"}': "5x60",
+         'hub_consumer_last_write_timestamp_seconds{consumer="c",instance="a"}': "0x60",
+         # Another that has no partitions has nothing to write.
+         'hub_consumer_last_write_timestamp_seconds{consumer="c",instance="b"}': "0x60"},
         "0x60",
     ),
     "ConsumerRetries": ({'hub_consumer_retries_total{consumer="c"}': "0+5x60"}, "3x60"),
@@ -186,7 +189,7 @@ FIRING = {
     "EventsNotProjected": ({"metadata_events_failed": "1x60"}, "0x60"),
     "MetadataErrors": ({'metadata_http_requests_total{status="500"}': "0+10x60",
                         'metadata_http_requests_total{status="200"}': "0+90x60"}, "0x60"),
-    "SchedulerSilent": ({"airflow_scheduler_heartbeat_total": "50x60"}, "0+12x60"),
+    "SchedulerSilent": ({"airflow_scheduler_heartbeat_total": "0+12x10 120x3 _x50"}, "0+12x60"),
     "DagsBroken": ({"airflow_dag_processing_import_errors": "1x60"}, "0x60"),
     "PostgresFull": ({"pg_stat_activity_count": "95x60", "pg_settings_max_connections": "100x60"}, "5x60"),
     "ObjectStoreFull": ({"minio_cluster_capacity_usable_free_bytes": "5x60",

@@ -40,7 +40,7 @@ class MetricFamilies:
         )
         self.last = Gauge(
             "hub_consumer_last_write_timestamp_seconds",
-            "When a batch was last written.",
+            "When a batch was last written; at first, when the consumer began.",
             ["consumer"],
             registry=registry,
         )
@@ -52,15 +52,22 @@ class ConsumerMetrics:
     def __init__(self, families: MetricFamilies, consumer: str) -> None:
         self._consumer = consumer
         self._families = families
+        # They are there from the start: an alert sees a counter rise, but not begin.
+        self._written = families.messages.labels(consumer, "written")
+        self._dead = families.messages.labels(consumer, "dead")
+        self._items = families.items.labels(consumer)
+        self._seconds = families.seconds.labels(consumer)
+        self._last = families.last.labels(consumer)
+        self._last.set_to_current_time()
         self.retries = families.retries.labels(consumer)
 
     def note_batch(self, written: int, dead: int, items: int, seconds: float) -> None:
         """Count a batch of messages that was written, and how long that took."""
-        self._families.messages.labels(self._consumer, "written").inc(written)
-        self._families.messages.labels(self._consumer, "dead").inc(dead)
-        self._families.items.labels(self._consumer).inc(items)
-        self._families.seconds.labels(self._consumer).observe(seconds)
-        self._families.last.labels(self._consumer).set_to_current_time()
+        self._written.inc(written)
+        self._dead.inc(dead)
+        self._items.inc(items)
+        self._seconds.observe(seconds)
+        self._last.set_to_current_time()
 
     def note_statistics(self, statistics: str) -> None:
         """Take the lag of each partition out of librdkafka's statistics."""
