@@ -20,6 +20,8 @@ from data_lineage_hub_sdk.batch import Batch
 from data_lineage_hub_sdk.transports.file import FileTransport
 
 kafka = pytest.importorskip("confluent_kafka")
+from confluent_kafka.admin import AdminClient  # noqa: E402
+from confluent_kafka.cimpl import NewTopic  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +34,18 @@ def brokers() -> Iterator[str]:
     cluster = kafka.Producer({"bootstrap.servers": "in-this-process", "test.mock.num.brokers": 1})
     found = cluster.list_topics(timeout=10).brokers.values()
     yield ",".join(f"{broker.host}:{broker.port}" for broker in found)
+
+
+@pytest.fixture
+def topics(brokers: str) -> dict[str, str]:
+    """Topics of the test's own, as the settings name them; on real brokers they are made."""
+    own = uuid.uuid4().hex[:8]
+    names = {f"kafka_topic_{name}": f"{name}-{own}" for name in ("lineage", "spans", "metrics")}
+    if "DP_TEST_KAFKA" in os.environ:  # the mock cluster makes them when they are asked for
+        admin = AdminClient({"bootstrap.servers": brokers})
+        for made in admin.create_topics([NewTopic(name, 4, 1) for name in names.values()]).values():
+            made.result(30)
+    return names
 
 
 def read(brokers: str, topic: str, count: int) -> list[tuple[str, Any, dict[str, str]]]:
@@ -50,9 +64,9 @@ def read(brokers: str, topic: str, count: int) -> list[tuple[str, Any, dict[str,
     return found
 
 
-def test_kafka_gets_events_spans_and_points_as_the_hub_writes_them(brokers: str, fresh: None) -> None:
-    own = uuid.uuid4().hex[:8]
-    topics = {f"kafka_topic_{name}": f"{name}-{own}" for name in ("lineage", "spans", "metrics")}
+def test_kafka_gets_events_spans_and_points_as_the_hub_writes_them(
+    brokers: str, topics: dict[str, str], fresh: None
+) -> None:
     configure(transport="kafka", kafka_servers=brokers, namespace="team", service_name="svc", **topics)
 
     @lineage_track("load")
@@ -61,24 +75,22 @@ def test_kafka_gets_events_spans_and_points_as_the_hub_writes_them(brokers: str,
 
     load()
     assert flush(20)
-    events = read(brokers, f"lineage-{own}", 2)
+    events = read(brokers, topics["kafka_topic_lineage"], 2)
     run = events[0][1]["run"]["runId"]
     assert [(key, value["eventType"]) for key, value, _ in events] == [
         (f"team/{run}", "START"),
         (f"team/{run}", "COMPLETE"),
     ]
-    ((span_key, span_value, span_headers),) = read(brokers, f"spans-{own}", 1)
+    ((span_key, span_value, span_headers),) = read(brokers, topics["kafka_topic_spans"], 1)
     (span,) = span_value["spans"]
     assert (span_key, span["attributes"]["lineage.run_id"]) == (f"team/{span['trace_id']}", run)
-    ((metric_key, metric_value, metric_headers),) = read(brokers, f"metrics-{own}", 1)
+    ((metric_key, metric_value, metric_headers),) = read(brokers, topics["kafka_topic_metrics"], 1)
     assert (metric_key, metric_value["metrics"][0]["name"]) == ("team/svc", "lineage_hub.call.duration")
     for headers in (events[0][2], span_headers, metric_headers):
         assert headers == {"namespace": "team", "schema-version": "1"}
 
 
-def test_kafka_keeps_together_what_belongs_together(brokers: str, fresh: None) -> None:
-    own = uuid.uuid4().hex[:8]
-    topics = {"kafka_topic_lineage": f"lineage-{own}", "kafka_topic_spans": f"spans-{own}"}
+def test_kafka_keeps_together_what_belongs_together(brokers: str, topics: dict[str, str], fresh: None) -> None:
     settings: dict[str, Any] = {"transport": "kafka", "kafka_servers": brokers, "namespace": "team", **topics}
     with LineageHubClient(**settings, kafka_config={"message.max.bytes": "2000"}) as lineage:
         lineage.emit({"job": {"name": "j"}})
@@ -87,17 +99,20 @@ def test_kafka_keeps_together_what_belongs_together(brokers: str, fresh: None) -
         assert lineage.flush(20)
         (refused,) = lineage._outbox.spool.rejected.glob("*.json")
         assert "big" in json.loads(refused.read_text())["event"]
-    assert sorted(key for key, _, _ in read(brokers, f"lineage-{own}", 2)) == ["team/d", "team/j"]
+    assert sorted(key for key, _, _ in read(brokers, topics["kafka_topic_lineage"], 2)) == ["team/d", "team/j"]
     with TelemetryClient(**settings) as telemetry:
         telemetry.emit(
             spans=[{"trace_id": trace, "name": name} for trace, name in (("a", "1"), ("b", "2"), ("a", "3"))]
         )
         assert telemetry.flush(20)
-    found = {key: [span["name"] for span in value["spans"]] for key, value, _ in read(brokers, f"spans-{own}", 2)}
+    found = {
+        key: [span["name"] for span in value["spans"]]
+        for key, value, _ in read(brokers, topics["kafka_topic_spans"], 2)
+    }
     assert found == {"team/a": ["1", "3"], "team/b": ["2"]}
 
 
-def test_a_child_of_a_process_that_uses_kafka_ends(brokers: str, tmp_path: Path) -> None:
+def test_a_child_of_a_process_that_uses_kafka_ends(brokers: str, topics: dict[str, str], tmp_path: Path) -> None:
     code = """
 import os, sys
 from data_lineage_hub_sdk import configure, flush, lineage_track
@@ -111,7 +126,7 @@ if os.fork() == 0:
     sys.exit(0 if flush(20) else 1)
 sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
-    topic = f"lineage-{uuid.uuid4().hex[:8]}"
+    topic = topics["kafka_topic_lineage"]
     done = subprocess.run(
         [sys.executable, "-c", code, brokers, topic, str(tmp_path)],
         capture_output=True,
