@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,13 +17,20 @@ from fastapi.testclient import TestClient
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsPartialSuccess,
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from metadata_service.telemetry.model import Span
+from metadata_service.telemetry.model import Batch, Span
+from metadata_service.telemetry.store import ValueRefusedError
+from metadata_service.telemetry.writer import TelemetryWriter
 
 pytestmark = pytest.mark.integration
 TRACE, SPAN, CHILD = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "00f067aa0ba902b7"
@@ -279,3 +288,60 @@ def test_a_store_that_is_away_is_told(serve: Callable[..., TestClient], free_por
     told = api.get("/api/v1/health").json()
     assert (told["status"], told["dependencies"]["telemetry"]["state"]) == ("degraded", "down")
     assert api.post("/api/v1/lineage/ingest", json={"namespace": "t", "events": [lineage(None)]}).status_code == 202
+
+
+def test_values_that_no_store_keeps_are_refused(stored: TestClient) -> None:
+    path, now = "/api/v1/telemetry/ingest", time.time_ns()
+    random = "".join(uuid.uuid4().hex for _ in range(200))  # does not fit an index, however it is packed
+    odd = [
+        {"spans": [span(attributes={"lineage.run_id": random, "\x00": ""}, events=[{"name": "\x00", "time": now}])]},
+        {"spans": [span(events=[{"name": "e", "time": 2**63}])]},
+        {"spans": [span(attributes={"a": ["\ud800"]})]},
+        {"spans": [span(kind="\ud800")]},
+        {"metrics": [{"name": "m", "value": 1, "time": now, "count": 2**64}]},
+        {"metrics": [{"name": "m", "value": 1, "time": now, "bounds": [1], "bucket_counts": [2**70, 1]}]},
+        {"metrics": [{"name": "m", "value": 10**400, "time": now}]},
+        {"namespace": "n" * 1001, "spans": [span()]},
+        {"namespace": " ", "spans": [span()]},
+    ]  # fmt: skip
+    answers = [stored.post(path, content=json.dumps({"namespace": "t"} | body)).status_code for body in odd]
+    assert answers == [202] + [422] * 8
+    assert stored.post(path, content=b'{"spans": [' + b"9" * 5000 + b"]}").status_code == 400
+    cut = gzip.compress(json.dumps({"namespace": "t", "spans": [span()]}).encode())[:-9]
+    assert stored.post(path, content=cut, headers={"Content-Encoding": "gzip"}).status_code == 400
+
+    otlp, protobuf = "/api/v1/telemetry/v1/metrics", {"Content-Type": "application/x-protobuf"}
+    export = ExportMetricsServiceRequest()
+    metric = export.resource_metrics.add().scope_metrics.add().metrics.add(name="h")
+    point = metric.histogram.data_points.add(time_unix_nano=now, sum=1, count=2**64 - 1)
+    point.explicit_bounds.append(float("nan"))
+    point.bucket_counts.extend([1, 2])
+    metric.histogram.data_points.add(time_unix_nano=now, flags=1)  # the series has ended
+    export.resource_metrics[0].resource.attributes.add(key="service.namespace").value.string_value = "t"
+    answer = stored.post(otlp, content=export.SerializeToString(), headers=protobuf)
+    assert (answer.status_code, ExportMetricsServiceResponse.FromString(answer.content).partial_success) == (
+        200, ExportMetricsPartialSuccess(rejected_data_points=1, error_message="'h': bounds: are not finite numbers"),
+    )  # fmt: skip
+    for body in ("1", "null", "[]", '{"resourceMetrics": 1}'):
+        refused = stored.post(otlp, content=body, headers={"Content-Type": "application/json"})
+        assert refused.status_code == 422, body
+    assert stored.post(otlp, content=b"\x0a\x00" * 60_000, headers=protobuf).status_code == 413
+
+
+def test_a_value_that_a_store_refuses_holds_nobody_up(stored: TestClient) -> None:
+    store = stored.app.state.telemetry  # type: ignore[attr-defined]
+    now = time.time_ns()
+
+    def batch(run: str) -> Batch:
+        return Batch("t", [Span(uuid.uuid4().hex, SPAN, "x", now, now, attributes={"lineage.run_id": run})])
+
+    bad = batch("bad\x00")  # no text of Postgres'
+    bad.spans[0].end_time = 2**70  # no integer of ClickHouse's
+
+    async def write() -> list[BaseException | None]:
+        writer = TelemetryWriter(store)
+        items = (batch("one"), bad, batch("two"))
+        return await asyncio.gather(*(writer.write([item]) for item in items), return_exceptions=True)
+
+    assert [type(outcome) for outcome in asyncio.run(write())] == [type(None), ValueRefusedError, type(None)]
+    assert [len(store.spans_of_run("t", run, 9)) for run in ("one", "two")] == [1, 1]

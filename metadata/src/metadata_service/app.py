@@ -42,6 +42,7 @@ from metadata_service.routers import (
 from metadata_service.services.access import KeyRing
 from metadata_service.services.hub import Direct, ThroughKafka
 from metadata_service.services.intake import Intake
+from metadata_service.services.probes import Probes
 from metadata_service.services.projector import Projector
 from metadata_service.services.upkeep import Upkeep
 from metadata_service.settings import ServiceSettings
@@ -106,6 +107,7 @@ def create_app(settings: ServiceSettings, engine: Engine) -> FastAPI:
     app.state.projector = projector
     app.state.telemetry = telemetry
     app.state.publisher = publisher
+    app.state.probes = Probes()
     if publisher is None:
         app.state.transport = Direct(intake, writer)
     else:

@@ -323,6 +323,8 @@ def load_json(raw: bytes | bytearray) -> Any:
         raise UnprocessableError("The body is not JSON.", [FieldError("", message)]) from None
     except RecursionError:
         raise ProblemError(400, "The body is nested too deeply.") from None
+    except ValueError:  # Python reads integers of some thousand digits only
+        raise ProblemError(400, "The body has a number of too many digits.") from None
 
 
 def _no_constant(name: str) -> None:

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from metadata_service.dependencies import check_writer, read_body
@@ -130,7 +129,7 @@ async def hub_health(request: Request) -> HubHealth:
     """Tell what lineage and telemetry depend on, and whether each of it answers. The status is 200 in any case."""
     state = request.app.state
     database, telemetry, kafka = await asyncio.gather(
-        asyncio.to_thread(_check_database, state.sessions), _check_telemetry(state), _check_kafka(state)
+        _check_database(state), _check_telemetry(state), _check_kafka(state)
     )
     found = {"database": database[0], "projection": database[1], "kafka": kafka, "telemetry": telemetry}
     down = {name for name, dependency in found.items() if dependency.state == "down"}
@@ -138,12 +137,10 @@ async def hub_health(request: Request) -> HubHealth:
     return HubHealth(status="down" if needed in down else "degraded" if down else "ok", dependencies=found)
 
 
-def _check_database(sessions: Any) -> tuple[Dependency, Dependency]:
+async def _check_database(state: Any) -> tuple[Dependency, Dependency]:
     try:
-        with sessions() as session:
-            session.execute(text("SELECT 1"))
-        now = projection(sessions)
-    except SQLAlchemyError:
+        now = await state.probes.ask("database", partial(projection, state.sessions))
+    except (SQLAlchemyError, TimeoutError):
         down = Dependency(state="down", detail="The database does not answer.")
         return down, down
     behind = f"{now.backlog} events behind, {now.lag_seconds:.0f} s; {now.failed} could not be projected"
@@ -152,7 +149,7 @@ def _check_database(sessions: Any) -> tuple[Dependency, Dependency]:
 
 async def _check_telemetry(state: Any) -> Dependency:
     try:
-        await asyncio.wait_for(asyncio.to_thread(state.telemetry.reach), 5)
+        await state.probes.ask("telemetry", state.telemetry.reach)
     except (StoreAwayError, TimeoutError):
         return Dependency(state="down", detail=f"The store ({state.telemetry.name}) does not answer.")
     return Dependency(state="up", detail=state.telemetry.name)
@@ -162,8 +159,8 @@ async def _check_kafka(state: Any) -> Dependency:
     if state.publisher is None:
         return Dependency(state="off", detail="What comes in is stored directly.")
     try:
-        await state.publisher.reach()
-    except BrokerAwayError:
+        await state.probes.ask("kafka", state.publisher.reach)
+    except (BrokerAwayError, TimeoutError):
         return Dependency(state="down", detail="No broker answers.")
     return Dependency(state="up")
 

@@ -18,10 +18,10 @@ from metadata_service.problems import FieldError, ProblemError, UnprocessableErr
 from metadata_service.services.access import Principal, authorize_event
 from metadata_service.services.intake import Intake, is_fault_of_data
 from metadata_service.settings import HubSettings
-from metadata_service.streaming.messages import Sender, lineage_message, metric_messages, span_messages
-from metadata_service.streaming.producer import BrokerAwayError, Publisher
-from metadata_service.telemetry.model import Batch
-from metadata_service.telemetry.store import StoreAwayError
+from metadata_service.streaming.messages import Outgoing, Sender, lineage_message, metric_messages, span_messages
+from metadata_service.streaming.producer import BrokerAwayError, MessageTooLargeError, Publisher
+from metadata_service.telemetry.model import Batch, FieldFaultError, read_name
+from metadata_service.telemetry.store import StoreAwayError, ValueRefusedError
 from metadata_service.telemetry.writer import TelemetryWriter
 
 MAX_EVENTS = 1000
@@ -39,7 +39,7 @@ class Transport(Protocol):
         """Take events.
 
         Raises:
-            ProblemError: 503, none of them is acknowledged.
+            ProblemError: 503, none of them is acknowledged; 413, none of them ever will be.
         """
         ...
 
@@ -47,7 +47,7 @@ class Transport(Protocol):
         """Take spans and metrics.
 
         Raises:
-            ProblemError: 503, none of them is acknowledged.
+            ProblemError: 503, none of them is acknowledged; 413 or 422, none of them ever will be.
         """
         ...
 
@@ -75,6 +75,8 @@ class Direct:
             await self._writer.write(batches)
         except StoreAwayError:
             raise unavailable("The telemetry store") from None
+        except ValueRefusedError as error:
+            raise UnprocessableError("The telemetry store refuses it.", [FieldError("", str(error))]) from None
 
 
 class ThroughKafka:
@@ -94,10 +96,7 @@ class ThroughKafka:
         most = self._publisher.max_bytes
         too_large = {number for number, event in enumerate(events) if len(event.payload) > most}
         fitting = [event for number, event in enumerate(events) if number not in too_large]
-        try:
-            await self._publisher.publish(self._lineage, [lineage_message(event, sender) for event in fitting])
-        except BrokerAwayError:
-            raise unavailable("Kafka") from None
+        await self._publish(self._lineage, [lineage_message(event, sender) for event in fitting])
         self._on_sent()
         return {number: f"It is larger than {most} bytes, the most that Kafka takes here." for number in too_large}
 
@@ -106,11 +105,18 @@ class ThroughKafka:
         most = self._publisher.max_bytes
         spans = [message for batch in batches for message in span_messages(batch, sender, most)]
         metrics = [message for batch in batches for message in metric_messages(batch, sender, most)]
+        await self._publish(self._spans, spans)
+        await self._publish(self._metrics, metrics)
+
+    async def _publish(self, topic: str, messages: Sequence[Outgoing]) -> None:
         try:
-            await self._publisher.publish(self._spans, spans)
-            await self._publisher.publish(self._metrics, metrics)
+            await self._publisher.publish(topic, messages)
         except BrokerAwayError:
             raise unavailable("Kafka") from None
+        except MessageTooLargeError:
+            raise ProblemError(
+                413, "An item of it is larger than Kafka takes here; nothing was acknowledged."
+            ) from None
 
 
 def unavailable(what: str) -> ProblemError:
@@ -123,7 +129,7 @@ def own_namespace(principal: Principal, given: object) -> str:
     """Return the namespace that a request writes in: the one it names, or else the only one of its key.
 
     Raises:
-        ProblemError: 403, it is not the key's; 422, none is named and the key has not just one.
+        ProblemError: 403, it is not the key's; 422, it is no name, or none is named and the key has not just one.
     """
     if given is None or given == "":
         names = principal.namespaces or ()
@@ -133,10 +139,12 @@ def own_namespace(principal: Principal, given: object) -> str:
             "The request does not say whose it is.",
             [FieldError("namespace", "is missing, and the key is not bound to just one namespace")],
         )
-    if not isinstance(given, str):
-        raise UnprocessableError("The request is not valid.", [FieldError("namespace", "is not text")])
-    principal.require([given])
-    return given
+    try:
+        namespace = read_name("namespace", given)
+    except FieldFaultError as fault:
+        raise UnprocessableError("The request is not valid.", [FieldError(fault.field, fault.message)]) from None
+    principal.require([namespace])
+    return namespace
 
 
 class _LineageBody(msgspec.Struct):

@@ -28,7 +28,6 @@ from metadata_service.streaming.producer import BrokerAwayError
 
 log = structlog.get_logger(__name__)
 
-FETCH = 500  # messages at a time
 LONGEST_PAUSE = 15.0  # seconds between attempts at a store that is away
 
 Item = TypeVar("Item")
@@ -50,12 +49,15 @@ class Handler(Protocol, Generic[Item]):
         topics: where the messages come from.
         batch_items: a batch is written once it has so many items …
         batch_seconds: … or its oldest message has waited so long.
+        fetch: how many messages are taken at a time; they have to be written within minutes, or else the group takes
+            their consumer for dead.
     """
 
     name: str
     topics: Sequence[str]
     batch_items: int
     batch_seconds: float
+    fetch: int
 
     def read(self, headers: dict[str, str], value: bytes) -> Item:
         """Return what a message brings.
@@ -129,7 +131,7 @@ class StreamConsumer(Generic[Item]):
         log.info("consuming", group=self._group, topics=list(self._handler.topics))
         try:
             while not self._stopping.is_set():
-                self._take(consumer.consume(FETCH, timeout=self._patience()))
+                self._take(consumer.consume(self._handler.fetch, timeout=self._patience()))
                 if self._is_due():
                     self._write(consumer)
             self._write_once(consumer)
@@ -180,7 +182,7 @@ class StreamConsumer(Generic[Item]):
             consumer.pause(consumer.assignment())
             end = time.monotonic() + random.uniform(pause / 2, pause)  # noqa: S311
             while time.monotonic() < end and not self._stopping.is_set():
-                self._take(consumer.consume(FETCH, timeout=min(0.2, max(0.0, end - time.monotonic()))))
+                self._take(consumer.consume(self._handler.fetch, timeout=0.1))
             consumer.resume(consumer.assignment())
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -242,7 +244,8 @@ class StreamConsumer(Generic[Item]):
 
 
 def _headers(message: Message) -> dict[str, str]:
-    return {name: value.decode("utf-8", "replace") for name, value in headers_of(message)}
+    """Return a message's headers as text, without NUL, which Postgres can't store."""
+    return {name: value.decode("utf-8", "replace").replace("\x00", "\ufffd") for name, value in headers_of(message)}
 
 
 def _names(partitions: Sequence[TopicPartition]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import httpx
 import msgspec
@@ -26,9 +27,12 @@ from metadata_service.telemetry.model import (
     check_metric,
     check_span,
     read_metric,
+    read_name,
     read_span,
 )
-from metadata_service.telemetry.store import StoreAwayError, TelemetryStore, first_line
+from metadata_service.telemetry.store import StoreAwayError, TelemetryStore, first_line, write_apart
+
+ATTEMPTS = 5  # at an event that Marquez fails at
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class LineageHandler:
     name = "lineage"
     batch_items = 1
     batch_seconds = 0.0
+    fetch = 500
 
     def __init__(self, settings: ConsumerSettings, sessions: sessionmaker[Session]) -> None:
         self.topics = [settings.kafka_topic_lineage]
@@ -119,6 +124,7 @@ class MarquezHandler:
     name = "marquez"
     batch_items = 1
     batch_seconds = 0.0
+    fetch = 20  # it takes events one by one
 
     def __init__(self, settings: ConsumerSettings) -> None:
         if not settings.marquez_url:
@@ -127,6 +133,7 @@ class MarquezHandler:
         key = settings.marquez_api_key.get_secret_value() if settings.marquez_api_key else ""
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._client = httpx.Client(base_url=settings.marquez_url, headers=headers, timeout=30)
+        self._failure = b"", 0  # the event that it failed at, and how often in a row
 
     def read(self, headers: dict[str, str], value: bytes) -> bytes:
         """Return the event that a message is."""
@@ -142,9 +149,10 @@ class MarquezHandler:
         for place, event in enumerate(items):
             try:
                 answer = self._client.post("/api/v1/lineage", content=event)
+                is_refused = answer.status_code in (400, 413, 422) or self._fails_at(event, answer)
             except httpx.HTTPError as error:
                 raise RetryError(f"Marquez: {first_line(error)}") from error
-            if answer.status_code in (400, 413, 422):
+            if is_refused:
                 refused[place] = f"Marquez refused it: HTTP {answer.status_code} {answer.text[:500]}"
             elif not answer.is_success:
                 raise RetryError(f"Marquez: HTTP {answer.status_code}")
@@ -154,11 +162,22 @@ class MarquezHandler:
         """Close the connection."""
         self._client.close()
 
+    def _fails_at(self, event: bytes, answer: httpx.Response) -> bool:
+        """Tell whether Marquez, well otherwise, fails at an event again and again: 500 is what it says then."""
+        if answer.status_code != HTTPStatus.INTERNAL_SERVER_ERROR:
+            return False
+        failed, times = self._failure
+        self._failure = event, times + 1 if failed == event else 1
+        if self._failure[1] < ATTEMPTS:
+            return False
+        return self._client.get("/api/v1/namespaces", params={"limit": 1}).is_success
+
 
 class TelemetryHandler:
     """Writes spans and metrics into the telemetry store, a batch at a time."""
 
     name = "telemetry"
+    fetch = 500
 
     def __init__(self, settings: ConsumerSettings, store: TelemetryStore) -> None:
         self.topics = [settings.kafka_topic_spans, settings.kafka_topic_metrics]
@@ -169,11 +188,11 @@ class TelemetryHandler:
 
     def read(self, headers: dict[str, str], value: bytes) -> Batch:
         """Return the spans and metrics that a message is, in the namespace of its header."""
-        namespace = headers.get("namespace", "")
-        if not namespace.strip():
+        if "namespace" not in headers:
             raise PoisonError("The header namespace is missing.")
         bounds = Bounds(self._retention_days)
         try:
+            namespace = read_name("namespace", headers["namespace"])
             batch = msgspec.json.decode(value, type=Batch)
             for span in batch.spans:
                 check_span(span, bounds)
@@ -191,12 +210,12 @@ class TelemetryHandler:
         return len(item)
 
     def write(self, items: Sequence[Batch]) -> dict[int, str]:
-        """Write spans and metrics."""
+        """Write spans and metrics; refuse messages with a value that the store does not take."""
         try:
-            self._store.write(items)
+            refused = write_apart(self._store, [[item] for item in items])
         except StoreAwayError as error:
             raise RetryError(str(error)) from error
-        return {}
+        return {place: f"The store refused it: {reason}" for place, reason in refused.items()}
 
     def close(self) -> None:
         """Close the store."""

@@ -12,6 +12,7 @@ to namespaces) and `traceparent`, where there is one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -24,6 +25,7 @@ from metadata_service.openlineage import DatasetEvent, ReadEvent, RunEvent, give
 from metadata_service.telemetry.model import Batch, Metric, Span
 
 SCHEMA_VERSION = "1"
+_TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,9 @@ def lineage_message(event: ReadEvent, sender: Sender) -> Outgoing:
     headers = sender.headers(namespace)
     if isinstance(told, RunEvent):
         span = given(told.run.facets).get("telemetry", {})
-        if isinstance(span.get("traceId"), str) and isinstance(span.get("spanId"), str):
-            headers["traceparent"] = f"00-{span['traceId']}-{span['spanId']}-01"
+        traceparent = f"00-{span.get('traceId')}-{span.get('spanId')}-01"
+        if _TRACEPARENT.fullmatch(traceparent):
+            headers["traceparent"] = traceparent
     return Outgoing(f"{namespace}/{subject}", event.payload, headers)
 
 

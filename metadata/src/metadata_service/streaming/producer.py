@@ -60,8 +60,8 @@ class Publisher:
         self._poller.start()
 
     def stop(self) -> None:
-        """Send what is under way, then end."""
-        self._producer.flush(10)
+        """Send what is under way, no longer than a request would wait for it, then end."""
+        self._producer.flush(self._patience)
         self._stopping = True
         self._poller.join(10)
 
@@ -88,7 +88,7 @@ class Publisher:
                 delivery.give_up(len(messages) - number, "too many messages are waiting for the brokers")
                 break
             except KafkaException as error:
-                delivery.give_up(len(messages) - number, str(error))
+                delivery.give_up(len(messages) - number, error.args[0])
                 break
         try:
             fault = await asyncio.wait_for(delivery.done, self._patience)
@@ -100,14 +100,14 @@ class Publisher:
             raise MessageTooLargeError(fault.str())
         raise BrokerAwayError(fault.str() if isinstance(fault, KafkaError) else fault)
 
-    async def reach(self, seconds: float = 2.0) -> None:
-        """Return if a broker answers.
+    def reach(self, seconds: float = 2.0) -> None:
+        """Return if a broker answers; it blocks meanwhile.
 
         Raises:
             BrokerAwayError: none does.
         """
         try:
-            await asyncio.to_thread(self._producer.list_topics, timeout=seconds)
+            self._producer.list_topics(timeout=seconds)
         except KafkaException as error:
             raise BrokerAwayError(str(error.args[0].str())) from None
 
@@ -139,8 +139,8 @@ class _Delivery:
     def note(self, error: KafkaError | None, _: Message) -> None:
         self._count(1, error)
 
-    def give_up(self, number: int, reason: str) -> None:
-        self._count(number, reason)
+    def give_up(self, number: int, fault: KafkaError | str) -> None:
+        self._count(number, fault)
 
     def _count(self, number: int, fault: KafkaError | str | None) -> None:
         with self._lock:

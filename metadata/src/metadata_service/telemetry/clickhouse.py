@@ -18,15 +18,16 @@ import msgspec
 import structlog
 from clickhouse_connect import get_client
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, DataError
 from clickhouse_connect.driver.query import QueryResult
 
 from metadata_service.telemetry.model import Batch, Metric, Span, SpanEvent
-from metadata_service.telemetry.store import StoreAwayError, first_line
+from metadata_service.telemetry.store import PATIENCE, StoreAwayError, ValueRefusedError, first_line, held
 
 log = structlog.get_logger(__name__)
 
 _MINUTE = 60_000_000_000
+_MINUTES_AT_ONCE = 5000  # a parameter of ClickHouse has at most 128 KiB
 _DEFAULT_DATABASE = "telemetry"
 
 _Row = tuple[str, Any]
@@ -110,14 +111,17 @@ class ClickHouseStore:
         """Keep spans and metrics, and compute the rollup of the minutes that they lie in."""
         spans = [(batch.namespace, span) for batch in batches for span in batch.spans]
         metrics = [(batch.namespace, metric) for batch in batches for metric in batch.metrics]
-        with self._session() as client:
+        with self._session(patience=-1) as client:
             _insert(client, "spans", _SPAN_COLUMNS, spans)
             _insert(client, "metrics", _METRIC_COLUMNS, metrics)
             minutes: dict[str, set[int]] = {}
             for namespace, span in spans:
                 minutes.setdefault(namespace, set()).add(span.start_time // _MINUTE * 60)
             for namespace, found in minutes.items():
-                client.command(_ROLL_UP, parameters={"namespace": namespace, "minutes": sorted(found)})
+                ordered = sorted(found)
+                for start in range(0, len(ordered), _MINUTES_AT_ONCE):
+                    part = ordered[start : start + _MINUTES_AT_ONCE]
+                    client.command(_ROLL_UP, parameters={"namespace": namespace, "minutes": part})
 
     def spans_of_run(self, namespace: str, run_id: str, limit: int) -> list[Span]:
         """Return the spans of the traces that a run appears in, by start."""
@@ -141,12 +145,14 @@ class ClickHouseStore:
             self._drop()
 
     @contextmanager
-    def _session(self) -> Iterator[Client]:
-        with self._lock:
+    def _session(self, patience: float = PATIENCE) -> Iterator[Client]:
+        with held(self._lock, patience):
             try:
                 if self._client is None:
                     self._client = self._connect()
                 yield self._client
+            except DataError as error:  # it does not fit the column, and never left the client
+                raise ValueRefusedError(first_line(error)) from error
             # urllib3's errors come through as they are where a connection breaks in the middle.
             except (ClickHouseError, OSError) as error:
                 self._drop()

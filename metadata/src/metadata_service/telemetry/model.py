@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from metadata_service.openlineage import MAX_NAME_BYTES, parse_time
+from metadata_service.openlineage import MAX_NAME_BYTES, MAX_RUN_ID_BYTES, parse_time
 from metadata_service.problems import FieldError, UnprocessableError
 
 RUN_ID = "lineage.run_id"
@@ -22,6 +22,8 @@ JOB_NAME = "lineage.job.name"
 MAX_ATTRIBUTES = 256
 MAX_TEXT = 16 * 1024  # characters of an attribute; longer ones are cut
 MAX_CONTENT = 512 * 1024  # characters of all attributes and events of an item
+MAX_TIME = 2**63  # nanoseconds: what the stores can tell
+MAX_COUNT = 2**64 - 1
 FUTURE = timedelta(days=1)  # clocks go wrong, but not further than this
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
@@ -58,7 +60,8 @@ class Span(msgspec.Struct):
     @property
     def run_id(self) -> str:
         """The run of lineage that it belongs to, if any."""
-        return self.attributes.get(RUN_ID, "")
+        given = self.attributes.get(RUN_ID, "")
+        return given if len(given.encode()) <= MAX_RUN_ID_BYTES else ""
 
     @property
     def pipeline(self) -> str:
@@ -167,11 +170,15 @@ def check_span(span: Span, bounds: Bounds) -> None:
     span.span_id = _hex("span_id", span.span_id, 16)
     if span.parent_span_id:
         span.parent_span_id = _hex("parent_span_id", span.parent_span_id, 16)
-    span.name = _name("name", span.name)
+    span.name = read_name("name", span.name)
     if span.end_time < span.start_time:
         raise FieldFaultError("end_time", "is before start_time")
     _timely("start_time", span.start_time, bounds)
     _timely("end_time", span.end_time, bounds)
+    for event in span.events:
+        event.name = _text(event.name)
+        if not 0 <= event.time < MAX_TIME:
+            raise FieldFaultError("events", "have a time before 1970 or after 2262")
     _fits(span.attributes, span.resource, *(event.attributes for event in span.events))
     span.status_message = _text(span.status_message)
     span.service_name = _text(span.service_name)[: MAX_NAME_BYTES // 4]
@@ -183,12 +190,14 @@ def check_metric(metric: Metric, bounds: Bounds) -> None:
     Raises:
         FieldFaultError: a field can't be used.
     """
-    metric.name = _name("name", metric.name)
+    metric.name = read_name("name", metric.name)
     _timely("time", metric.time, bounds)
     if not math.isfinite(metric.value):
         raise FieldFaultError("value", "is not a finite number")
-    if metric.count < 0 or any(count < 0 for count in metric.bucket_counts):
-        raise FieldFaultError("count", "is below zero")
+    if not all(0 <= count <= MAX_COUNT for count in (metric.count, *metric.bucket_counts)):
+        raise FieldFaultError("count", "is below zero or has more than 64 bits")
+    if not all(map(math.isfinite, metric.bounds)):
+        raise FieldFaultError("bounds", "are not finite numbers")
     if metric.bounds and len(metric.bucket_counts) != len(metric.bounds) + 1:
         raise FieldFaultError("bucket_counts", "must be one more than bounds")
     _fits(metric.attributes, metric.resource)
@@ -222,6 +231,8 @@ def _read(given: object, model: type[_Item], times: tuple[str, ...], check: Call
         check(made)
     except FieldFaultError as fault:
         raise UnprocessableError(f"The {what} is not valid.", [FieldError(fault.field, fault.message)]) from None
+    except UnicodeError:
+        raise UnprocessableError(f"The {what} is not valid.", [FieldError("", "has text that is no Unicode")]) from None
     return made
 
 
@@ -272,7 +283,14 @@ def _hex(field: str, given: str, length: int) -> str:
     return value
 
 
-def _name(field: str, given: str) -> str:
+def read_name(field: str, given: object) -> str:
+    """Return a name as it can be stored.
+
+    Raises:
+        FieldFaultError: it is no text, empty or too long.
+    """
+    if not isinstance(given, str):
+        raise FieldFaultError(field, "is not text")
     value = _text(given)
     if not value.strip():
         raise FieldFaultError(field, "is empty")

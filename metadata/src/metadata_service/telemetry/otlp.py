@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,11 +23,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric as OtlpMetric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from metadata_service.problems import FieldError, UnprocessableError
+from metadata_service.problems import FieldError, ProblemError, UnprocessableError
 from metadata_service.telemetry.model import (
     Batch,
     Bounds,
@@ -52,12 +53,20 @@ _TEMPORALITIES: tuple[Temporality, ...] = ("unspecified", "delta", "cumulative")
 _IDS = frozenset({"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"})
 
 
+MAX_ITEMS = 50_000  # spans or points of a request, with what they are grouped in
+
+
 @dataclass
 class Export:
     """What a request brought: items of each namespace, and why others were refused."""
 
-    batches: list[Batch] = field(default_factory=list)
+    of_namespace: dict[str, Batch] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+
+    @property
+    def batches(self) -> list[Batch]:
+        """The items, a batch for each namespace."""
+        return list(self.of_namespace.values())
 
 
 NamespaceOf = Callable[[str | None], str]
@@ -68,16 +77,15 @@ def read_traces(body: bytes, content_type: str, namespace_of: NamespaceOf, bound
     """Return the spans of an export request.
 
     Raises:
-        UnprocessableError: it is none.
+        ProblemError: it is none, or too large, or one of its namespaces can't be written in.
     """
     export = Export()
-    for part in _parse(body, content_type, ExportTraceServiceRequest()).resource_spans:
-        batch, service, resource = _begin(part.resource, namespace_of)
-        found = (span for scope in part.scope_spans for span in scope.spans)
-        batch.spans = list(
-            _checked((_span(span, service, resource) for span in found), lambda s: check_span(s, bounds), export)
-        )
-        export.batches.append(batch)
+    parts = _parse(body, content_type, ExportTraceServiceRequest()).resource_spans
+    _check_size(1 + sum(len(scope.spans) for scope in part.scope_spans) for part in parts)
+    for part in parts:
+        batch, service, resource = _begin(export, part.resource, namespace_of)
+        found = (_span(span, service, resource) for scope in part.scope_spans for span in scope.spans)
+        batch.spans += _checked(found, lambda span: check_span(span, bounds), export)
     return export
 
 
@@ -85,19 +93,23 @@ def read_metrics(body: bytes, content_type: str, namespace_of: NamespaceOf, boun
     """Return the metrics of an export request.
 
     Raises:
-        UnprocessableError: it is none.
+        ProblemError: it is none, or too large, or one of its namespaces can't be written in.
     """
     export = Export()
-    for part in _parse(body, content_type, ExportMetricsServiceRequest()).resource_metrics:
-        batch, service, resource = _begin(part.resource, namespace_of)
+    parts = _parse(body, content_type, ExportMetricsServiceRequest()).resource_metrics
+    _check_size(
+        1 + sum(1 + len(_data_points(metric)) for scope in part.scope_metrics for metric in scope.metrics)
+        for part in parts
+    )
+    for part in parts:
+        batch, service, resource = _begin(export, part.resource, namespace_of)
         found = (
             point
             for scope in part.scope_metrics
             for metric in scope.metrics
             for point in _points(metric, service, resource)
         )
-        batch.metrics = list(_checked(found, lambda m: check_metric(m, bounds), export))
-        export.batches.append(batch)
+        batch.metrics += _checked(found, lambda metric: check_metric(metric, bounds), export)
     return export
 
 
@@ -126,13 +138,24 @@ _Item = TypeVar("_Item", Span, Metric)
 def _parse(body: bytes, content_type: str, request: _Request) -> _Request:
     try:
         if content_type == JSON:
-            ParseDict(_with_base64(json.loads(body)), request, ignore_unknown_fields=True)
+            whole = json.loads(body)
+            if not isinstance(whole, dict):
+                raise ParseError("is not an object")
+            ParseDict(_with_base64(whole), request, ignore_unknown_fields=True)
         else:
             request.ParseFromString(body)
     except (ParseError, DecodeError, ValueError, RecursionError) as error:
         lines = str(error).splitlines() or ["can't be read"]
         raise UnprocessableError("The body is no OTLP export request.", [FieldError("", lines[0])]) from None
     return request
+
+
+def _check_size(sizes: Iterable[int]) -> None:
+    total = 0
+    for size in sizes:
+        total += size
+        if total > MAX_ITEMS:
+            raise ProblemError(413, f"An export has at most {MAX_ITEMS} spans or points; set a smaller batch size.")
 
 
 def _with_base64(value: Any) -> Any:
@@ -157,11 +180,12 @@ def _encode(answer: Message, content_type: str) -> bytes:
     return json.dumps({"partialSuccess": {what: rejected, "errorMessage": partial.error_message}}).encode()
 
 
-def _begin(resource: Resource, namespace_of: NamespaceOf) -> tuple[Batch, str, dict[str, str]]:
-    """Return an empty batch for a resource, its service and its attributes."""
+def _begin(export: Export, resource: Resource, namespace_of: NamespaceOf) -> tuple[Batch, str, dict[str, str]]:
+    """Return the batch that a resource's items go into, its service and its attributes."""
     attributes = as_attributes(_values(resource.attributes))
     namespace = namespace_of(attributes.pop("service.namespace", None))
-    return Batch(namespace), attributes.pop("service.name", ""), attributes
+    batch = export.of_namespace.setdefault(namespace, Batch(namespace))
+    return batch, attributes.pop("service.name", ""), attributes
 
 
 def _checked(items: Iterable[_Item], check: Callable[[_Item], None], export: Export) -> Iterator[_Item]:
@@ -192,6 +216,11 @@ def _span(given: OtlpSpan, service: str, resource: dict[str, str]) -> Span:
     )
 
 
+def _data_points(metric: OtlpMetric) -> Sequence[Any]:
+    kind = metric.WhichOneof("data")
+    return getattr(metric, kind).data_points if kind else ()
+
+
 def _points(metric: OtlpMetric, service: str, resource: dict[str, str]) -> Iterator[Metric]:
     kind = metric.WhichOneof("data")
     if kind is None:
@@ -199,6 +228,8 @@ def _points(metric: OtlpMetric, service: str, resource: dict[str, str]) -> Itera
     data = getattr(metric, kind)
     temporality = _known(_TEMPORALITIES, getattr(data, "aggregation_temporality", 0))
     for point in data.data_points:
+        if point.flags & DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK:
+            continue  # it only says that the series has ended
         made = Metric(
             name=metric.name,
             time=point.time_unix_nano,

@@ -12,9 +12,12 @@ from typing import Any
 
 import msgspec
 import psycopg
+import structlog
 
 from metadata_service.telemetry.model import Batch, Metric, Span, to_nanoseconds
-from metadata_service.telemetry.store import StoreAwayError, first_line
+from metadata_service.telemetry.store import PATIENCE, StoreAwayError, ValueRefusedError, first_line, held
+
+log = structlog.get_logger(__name__)
 
 # In the order of the keys, so that two writers of the same don't wait for each other in a ring.
 _WRITE_SPANS = """
@@ -34,7 +37,15 @@ SELECT content::text FROM telemetry_span
         WHERE run_id = %(run)s AND run_id <> '' AND namespace = %(namespace)s)
  ORDER BY start_time, span_id LIMIT %(limit)s
 """
+# Rows that another process is dropping at the moment are left to it.
+_FORGET = """
+DELETE FROM {table} WHERE ctid IN (
+       SELECT ctid FROM {table} WHERE {time} < %(oldest)s LIMIT %(most)s FOR UPDATE SKIP LOCKED)
+"""
+_FORGET_SPANS = _FORGET.format(table="telemetry_span", time="start_time")
+_FORGET_METRICS = _FORGET.format(table="telemetry_metric", time="time")
 _FORGET_EVERY = 3600.0
+_FORGET_AT_ONCE = 10_000
 
 
 class PostgresStore:
@@ -45,7 +56,7 @@ class PostgresStore:
     def __init__(self, dsn: str, retention_days: int) -> None:
         self._dsn = dsn
         self._retention = timedelta(days=retention_days)
-        self._forgot_at = 0.0
+        self._forget_at = 0.0
         self._connection: psycopg.Connection[Any] | None = None
         self._lock = threading.Lock()
 
@@ -59,16 +70,14 @@ class PostgresStore:
             ((batch.namespace, metric.name, _series(metric), metric) for batch in batches for metric in batch.metrics),
             key=lambda item: (item[0], item[1], item[2], item[3].time),
         )
-        with self._session() as connection, connection.transaction():
-            if spans:
-                connection.execute(_WRITE_SPANS, _columns(_span_row(*item) for item in spans))
-            if metrics:
-                connection.execute(_WRITE_METRICS, _columns(_metric_row(*item) for item in metrics))
-            if time.monotonic() - self._forgot_at > _FORGET_EVERY or not self._forgot_at:
-                oldest = to_nanoseconds(datetime.now(UTC) - self._retention)
-                connection.execute("DELETE FROM telemetry_span WHERE start_time < %s", [oldest])
-                connection.execute("DELETE FROM telemetry_metric WHERE time < %s", [oldest])
-                self._forgot_at = time.monotonic()
+        with self._session(patience=-1) as connection:
+            with connection.transaction():
+                if spans:
+                    connection.execute(_WRITE_SPANS, _columns(_span_row(*item) for item in spans))
+                if metrics:
+                    connection.execute(_WRITE_METRICS, _columns(_metric_row(*item) for item in metrics))
+            if time.monotonic() > self._forget_at:
+                self._forget(connection)
 
     def spans_of_run(self, namespace: str, run_id: str, limit: int) -> list[Span]:
         """Return the spans of the traces that a run appears in, by start."""
@@ -88,9 +97,9 @@ class PostgresStore:
             self._drop()
 
     @contextmanager
-    def _session(self) -> Iterator[psycopg.Connection[Any]]:
+    def _session(self, patience: float = PATIENCE) -> Iterator[psycopg.Connection[Any]]:
         """Give the connection, a new one if it broke since it was used last."""
-        with self._lock:
+        with held(self._lock, patience):
             try:
                 if self._connection is None or not _is_alive(self._connection):
                     self._drop()
@@ -102,9 +111,24 @@ class PostgresStore:
                         options="-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=20000",
                     )
                 yield self._connection
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
+                # A value that doesn't fit (classes data, integrity, program limit, or what no client can send).
+                if isinstance(error, psycopg.DataError) or (error.sqlstate or "")[:2] in ("22", "23", "54"):
+                    raise ValueRefusedError(first_line(error)) from error
                 self._drop()
                 raise StoreAwayError(first_line(error)) from error
+
+    def _forget(self, connection: psycopg.Connection[Any]) -> None:
+        """Drop some of what is too old, and the rest after the next writes; what was written is safe in any case."""
+        given = {"oldest": to_nanoseconds(datetime.now(UTC) - self._retention), "most": _FORGET_AT_ONCE}
+        try:
+            gone = [connection.execute(statement, given).rowcount for statement in (_FORGET_SPANS, _FORGET_METRICS)]
+        except psycopg.Error as error:
+            log.warning("telemetry_not_forgotten", reason=first_line(error))
+        else:
+            if max(gone) == _FORGET_AT_ONCE:
+                return
+        self._forget_at = time.monotonic() + _FORGET_EVERY
 
     def _drop(self) -> None:
         if self._connection is not None:

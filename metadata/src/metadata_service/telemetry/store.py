@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from metadata_service.settings import HubSettings
@@ -11,6 +13,13 @@ from metadata_service.telemetry.model import Batch, Span
 
 class StoreAwayError(Exception):
     """The store does not answer. What was to be written may be there or not; writing it again does no harm."""
+
+
+class ValueRefusedError(Exception):
+    """The store answers, and does not take a value. Trying again does not help; nothing of a write counts as kept."""
+
+
+PATIENCE = 5.0  # seconds that a reader waits for a write that is under way
 
 
 class TelemetryStore(Protocol):
@@ -26,6 +35,7 @@ class TelemetryStore(Protocol):
 
         Raises:
             StoreAwayError: the store does not answer.
+            ValueRefusedError: it does not take one of them.
         """
         ...
 
@@ -41,7 +51,7 @@ class TelemetryStore(Protocol):
         """Return if the store answers.
 
         Raises:
-            StoreAwayError: it doesn't.
+            StoreAwayError: it doesn't, or is still at something else.
         """
         ...
 
@@ -59,6 +69,36 @@ def open_store(settings: HubSettings) -> TelemetryStore:
     from metadata_service.telemetry.clickhouse import ClickHouseStore
 
     return ClickHouseStore(settings.telemetry_url.get_secret_value(), settings.telemetry_retention_days)
+
+
+@contextmanager
+def held(lock: threading.Lock, seconds: float) -> Iterator[None]:
+    """Hold a store's lock, waited for so many seconds; -1, for as long as it takes.
+
+    Raises:
+        StoreAwayError: others held it all the time.
+    """
+    if not lock.acquire(timeout=seconds):
+        raise StoreAwayError(f"it was busy for {seconds:.0f} s")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_apart(store: TelemetryStore, groups: Sequence[Sequence[Batch]]) -> dict[int, str]:
+    """Write groups together, or each by itself if the store refuses a value; return by place which it refuses and why.
+
+    Raises:
+        StoreAwayError: the store does not answer.
+    """
+    try:
+        store.write([batch for group in groups for batch in group])
+    except ValueRefusedError as error:
+        if len(groups) == 1:
+            return {0: str(error)}
+        return {place: reason for place, group in enumerate(groups) for reason in write_apart(store, [group]).values()}
+    return {}
 
 
 def first_line(error: BaseException) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import structlog
+
 from metadata_service.telemetry.model import Batch
-from metadata_service.telemetry.store import TelemetryStore
+from metadata_service.telemetry.store import StoreAwayError, TelemetryStore, ValueRefusedError, write_apart
+
+log = structlog.get_logger(__name__)
 
 MAX_ITEMS = 20_000  # of one write
 
@@ -24,6 +28,7 @@ class TelemetryWriter:
 
         Raises:
             StoreAwayError: the store does not answer.
+            ValueRefusedError: it does not take one of them.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((batches, done))
@@ -40,18 +45,21 @@ class TelemetryWriter:
         try:
             while self._waiting:
                 group = self._next_group()
-                fault: BaseException | None = None
+                faults: dict[int, Exception] = {}
                 try:
-                    await asyncio.to_thread(self._store.write, [batch for batches, _ in group for batch in batches])
+                    refused = await asyncio.to_thread(write_apart, self._store, [batches for batches, _ in group])
+                    faults.update({place: ValueRefusedError(reason) for place, reason in refused.items()})
                 except Exception as error:
-                    fault = error
-                for _, done in group:
+                    faults.update(dict.fromkeys(range(len(group)), error))
+                    if isinstance(error, StoreAwayError):
+                        log.warning("telemetry_not_stored", store=self._store.name, reason=str(error))
+                for place, (_, done) in enumerate(group):
                     if done.done():  # whoever waited has gone away
                         continue
-                    if fault is None:
-                        done.set_result(None)
+                    if place in faults:
+                        done.set_exception(faults[place])
                     else:
-                        done.set_exception(fault)
+                        done.set_result(None)
         finally:
             self._writing = None
 
