@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 import time
 import uuid
@@ -27,6 +28,7 @@ from sqlalchemy.orm import sessionmaker
 
 from metadata_service.database import make_engine
 from metadata_service.settings import ConsumerSettings
+from metadata_service.streaming import __main__ as program
 from metadata_service.streaming.client import headers_of
 from metadata_service.streaming.consumer import StreamConsumer
 from metadata_service.streaming.dead_letters import list_letters, replay_letters
@@ -219,15 +221,20 @@ def test_what_can_never_be_written_is_a_dead_letter_and_can_be_sent_again(
     send_raw(hub, topic, json.dumps(event("r-own", namespace="b")).encode(), namespace="b", bound="1")
     send_raw(hub, topic, json.dumps(event("r-own", namespace="a")).encode(), namespace="a", bound="1")
     send_raw(hub, topic, json.dumps(event("r-x", namespace="a")).encode(), namespace="b")
+    send_raw(hub, topic, json.dumps(event("r-nul", namespace="a")).encode(), namespace="a", sender="\x00")
     send_raw(hub, topic, json.dumps(event("r-good", namespace="a")).encode(), namespace="a")
     send_raw(hub, hub.kafka_topic_spans, b'{"spans": [{"name": "x"}]}', b"[]", b"\xff", namespace="t")
     send_raw(hub, hub.kafka_topic_spans, json.dumps({"spans": [span(1, 1)]}).encode())
     send_raw(hub, hub.kafka_topic_spans, json.dumps({"spans": [span(1, 1)]}).encode(), namespace="t")
+    # It is well-formed, as the hub writes it, but Postgres has no such text.
+    now, ids = time.time_ns(), {"trace_id": "a" * 32, "span_id": "b" * 16, "attributes": {"lineage.run_id": "\x00"}}
+    nul = {"spans": [ids | {"name": "x", "start_time": now, "end_time": now}]}
+    send_raw(hub, hub.kafka_topic_spans, json.dumps(nul).encode(), namespace="t")
     with consuming(hub, lineage(hub)), consuming(hub, telemetry(hub)):
-        until(lambda: len(list(list_letters(hub))) == 8)
-        until(lambda: (count(hub, "event"), count(hub, "telemetry_span")) == (2, 1))
+        until(lambda: len(list(list_letters(hub))) == 9)
+        until(lambda: (count(hub, "event"), count(hub, "telemetry_span")) == (3, 1))
         letters = list(list_letters(hub))
-        assert Counter(letter.topic for letter in letters) == {topic: 4, hub.kafka_topic_spans: 4}
+        assert Counter(letter.topic for letter in letters) == {topic: 4, hub.kafka_topic_spans: 5}
         reasons = "\n".join(letter.reason for letter in letters)
         for said in (
             "not JSON",
@@ -236,6 +243,7 @@ def test_what_can_never_be_written_is_a_dead_letter_and_can_be_sent_again(
             "header says namespace 'b'",
             "trace_id",
             "namespace is missing",
+            "The store refused it: DataError",
         ):
             assert said in reasons
         assert next(letter.value for letter in letters if letter.topic == topic) == b"{"
@@ -243,12 +251,12 @@ def test_what_can_never_be_written_is_a_dead_letter_and_can_be_sent_again(
         # Once its fault is mended, it goes through; what still can't be written comes back.
         with psycopg.connect(hub.libpq_url) as connection:
             connection.execute("TRUNCATE event CASCADE; TRUNCATE run CASCADE")
-        assert replay_letters(hub) == 8
+        assert replay_letters(hub) == 9
         until(lambda: count(hub, "event") == 1)
-        until(lambda: len(list(list_letters(hub))) == 7)
-    assert replay_letters(hub) == 7
+        until(lambda: len(list(list_letters(hub))) == 8)
+    assert replay_letters(hub) == 8
     assert list(list_letters(hub)) == []
-    assert len(list(list_letters(hub, include_replayed=True))) == 15
+    assert len(list(list_letters(hub, include_replayed=True))) == 17
 
 
 def test_a_store_that_is_away_is_waited_for(api: TestClient, hub: ConsumerSettings, admin_dsn: str) -> None:
@@ -319,20 +327,61 @@ def test_without_brokers_nothing_is_acknowledged(
     assert (told["status"], told["dependencies"]["kafka"]["state"]) == ("down", "down")
 
 
+def test_what_is_too_large_for_kafka_is_not_asked_for_again(
+    api: TestClient, hub: ConsumerSettings, serve: Callable[..., TestClient]
+) -> None:
+    told = hub.model_dump(include={name for name in type(hub).model_fields if name.startswith("kafka_")})
+    small = serve(**told | {"kafka_max_message_bytes": 1024})
+    small.headers["Authorization"] = "Bearer test-key"
+    large = span(1, 1) | {"attributes": {f"k{n}": "x" * 16_000 for n in range(8)}}
+    answer = small.post("/api/v1/telemetry/ingest", json={"namespace": "t", "spans": [large]})
+    assert answer.status_code == 413, answer.text
+    events = {"namespace": "t", "events": [event("r"), event("x" * 100) | {"run": {"runId": "r", "facets": large}}]}
+    assert small.post("/api/v1/lineage/ingest", json=events).status_code == 202
+    assert len(read_all(hub, hub.kafka_topic_lineage)) == 1
+
+
+def test_a_consumer_that_fails_ends_all() -> None:
+    class Failing:
+        def run(self) -> None:
+            raise RuntimeError("broken")
+
+        def stop(self) -> None:
+            pass
+
+    class Waiting:
+        def __init__(self) -> None:
+            self._stopping = threading.Event()
+            self.stop = self._stopping.set
+
+        def run(self) -> None:
+            assert self._stopping.wait(10)
+
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        for consumers in ([Waiting(), Failing()], [Failing(), Waiting()]):
+            with pytest.raises(RuntimeError, match="broken"):
+                program.run(consumers)  # type: ignore[arg-type]
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
 def test_a_marquez_is_told_too(api: TestClient, hub: ConsumerSettings) -> None:
     with listening(hub) as marquez, consuming(hub, marquez.handler):
-        events = [event("r1", 1), event("refused", 2), event("r2", 3)]
+        events = [event("r1", 1), event("refused", 2), event("failing", 2), event("r2", 3)]
         api.post("/api/v1/lineage/ingest", json={"namespace": "t", "events": events})
-        until(lambda: len(marquez.got) == 2)
+        until(lambda: {told["run"]["runId"] for told in marquez.got} == {"r1", "r2"})
         assert {told["run"]["runId"] for told in marquez.got} == {"r1", "r2"}
         assert marquez.asked > 3  # it was away at first
-        until(lambda: len(list(list_letters(hub))) == 1)
-        [letter] = list_letters(hub)
-        assert (letter.consumer, "HTTP 422" in letter.reason) == ("marquez", True)
+        until(lambda: len(list(list_letters(hub))) == 2)
+        assert {(letter.consumer, letter.reason[:31]) for letter in list_letters(hub)} == {
+            ("marquez", "Marquez refused it: HTTP 422 "), ("marquez", "Marquez refused it: HTTP 500 "),
+        }  # fmt: skip
 
 
 class FakeMarquez(ThreadingHTTPServer):
-    """Takes lineage as Marquez does: away for the first two requests, and refusing one run for good."""
+    """Takes lineage as Marquez does: away for the first two requests, refusing one run, and failing at another."""
 
     handler: MarquezHandler
 
@@ -348,10 +397,14 @@ class FakeMarquezHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked += 1
-        status = 503 if self.server.asked <= 2 else 422 if told["run"]["runId"] == "refused" else 201
+        status = 503 if self.server.asked <= 2 else {"refused": 422, "failing": 500}.get(told["run"]["runId"], 201)
         if status == 201:
             self.server.got.append(told)
         self.send_response(status)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:

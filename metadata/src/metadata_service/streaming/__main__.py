@@ -80,23 +80,35 @@ def make_consumers(settings: ConsumerSettings, what: str) -> list[StreamConsumer
 
 
 def run(consumers: list[StreamConsumer[Any]]) -> None:
-    """Run consumers until SIGTERM or SIGINT, or until one of them fails."""
+    """Run consumers until SIGTERM or SIGINT, or until one of them fails, which ends all.
+
+    Raises:
+        Exception: what the first of them failed with.
+    """
+    faults: list[BaseException] = []
 
     def stop(*_: object) -> None:
         for consumer in consumers:
             consumer.stop()
 
+    def consume(consumer: StreamConsumer[Any]) -> None:
+        try:
+            consumer.run()
+        except BaseException as fault:
+            faults.append(fault)
+        finally:
+            stop()
+
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    others = [threading.Thread(target=consumer.run, name="consumer") for consumer in consumers[1:]]
+    others = [threading.Thread(target=consume, args=[consumer], name="consumer") for consumer in consumers[1:]]
     for thread in others:
         thread.start()
-    try:
-        consumers[0].run()
-    finally:
-        stop()
-        for thread in others:
-            thread.join()
+    consume(consumers[0])
+    for thread in others:
+        thread.join()
+    if faults:
+        raise faults[0]
 
 
 if __name__ == "__main__":

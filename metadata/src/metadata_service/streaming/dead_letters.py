@@ -55,6 +55,10 @@ class DeadLetters:
         }
         self._producer: Producer | None = None
 
+    def open_producer(self) -> Producer:
+        """Return a new producer, fit for messages as large as the hub's."""
+        return Producer(self._options)
+
     def add(self, consumer: str, letters: Sequence[tuple[Message, str]]) -> None:
         """Put messages aside, each with its reason; they are safe when this returns.
 
@@ -63,7 +67,7 @@ class DeadLetters:
         """
         if not letters:
             return
-        self._producer = self._producer or Producer(self._options)
+        self._producer = self._producer or self.open_producer()
         faults: list[str] = []
 
         def note(error: KafkaError | None, _: Message) -> None:
@@ -83,13 +87,11 @@ class DeadLetters:
             kept = [(name, value) for name, value in headers_of(message) if not name.startswith(_PREFIX)]
             headers: Headers = [*kept, *((_PREFIX + name, value.encode()) for name, value in told.items())]
             try:
-                topic = f"{message.topic()}{DEAD_LETTERS}"
-                self._producer.produce(
-                    topic, value=message.value(), key=message.key(), headers=headers, on_delivery=note
-                )
-            except (BufferError, KafkaException) as error:
-                faults.append(str(error))
+                _produce(self._producer, f"{message.topic()}{DEAD_LETTERS}", message, headers, note)
+            except KafkaException as error:
+                faults.append(error.args[0].str())
         if self._producer.flush(15) or faults:
+            self._producer = None  # one that has failed for good takes nothing any more
             raise BrokerAwayError(faults[0] if faults else "the dead letters were not acknowledged in time")
 
     def close(self) -> None:
@@ -124,7 +126,7 @@ def replay_letters(settings: HubSettings) -> int:
     Raises:
         BrokerAwayError: the brokers did not take all of them.
     """
-    producer = Producer(DeadLetters(settings)._options)
+    producer = DeadLetters(settings).open_producer()
     consumer = Consumer(_reading(settings))
     faults: list[str] = []
     sent = 0
@@ -137,7 +139,7 @@ def replay_letters(settings: HubSettings) -> int:
         for place, end in _places(consumer, settings, include_replayed=False):
             consumer.assign([place])
             for message in _up_to(consumer, place, end):
-                headers = [(name, value) for name, value in headers_of(message) if not name.startswith(_PREFIX)]
+                headers: Headers = [given for given in headers_of(message) if not given[0].startswith(_PREFIX)]
                 topic = place.topic.removesuffix(DEAD_LETTERS)
                 _produce(producer, topic, message, headers, note)
                 sent += 1
@@ -151,12 +153,13 @@ def replay_letters(settings: HubSettings) -> int:
     return sent
 
 
-def _produce(producer: Producer, topic: str, message: Message, headers: list[Any], note: Any) -> None:
+def _produce(producer: Producer, topic: str, message: Message, headers: Headers, note: Any) -> None:
+    """Send key and value of a message to a topic; wait while more are under way than fit in memory."""
     while True:
         try:
             producer.produce(topic, value=message.value(), key=message.key(), headers=headers, on_delivery=note)
             return
-        except BufferError:  # more of them than are held at once
+        except BufferError:
             producer.poll(0.5)
 
 
@@ -166,6 +169,7 @@ def _reading(settings: HubSettings) -> dict[str, Any]:
         "client.id": f"dlq-{uuid.uuid4().hex[:8]}",
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
+        "enable.partition.eof": True,
     }
 
 
@@ -184,19 +188,26 @@ def _places(consumer: Consumer, settings: HubSettings, include_replayed: bool) -
 
 
 def _up_to(consumer: Consumer, place: TopicPartition, end: int, patience: float = 10.0) -> Iterator[Message]:
+    """Yield the messages of the assigned partition up to an offset.
+
+    Raises:
+        BrokerAwayError: no more came, though there are some.
+        KafkaException: what the broker says about it.
+    """
     deadline = time.monotonic() + patience
-    while True:
+    while time.monotonic() < deadline:
         message = consumer.poll(0.5)
         if message is None:
-            if time.monotonic() > deadline:  # the last offsets may be no messages, but marks of transactions
-                return
             continue
-        if message.error() is not None:
-            raise KafkaException(message.error())
+        if (error := message.error()) is not None:
+            if error.code() == KafkaError._PARTITION_EOF:  # the last offsets were marks of transactions
+                return
+            raise KafkaException(error)
         deadline = time.monotonic() + patience
         yield message
         if int(message.offset() or 0) + 1 >= end:
             return
+    raise BrokerAwayError(f"nothing more of {place.topic} came within {patience:.0f} s")
 
 
 def _letter(message: Message) -> DeadLetter:

@@ -71,7 +71,8 @@ def _new(name: str, settings: HubSettings) -> NewTopic:
     config = {
         "cleanup.policy": "delete" if dead else settings.kafka_cleanup_policy,
         "retention.ms": str(hours * 3_600_000),
-        "max.message.bytes": str(settings.kafka_max_message_bytes + 128 * 1024),
+        # Whatever the topic took has to fit among its dead letters, with the reason.
+        "max.message.bytes": str(settings.kafka_max_message_bytes + (256 if dead else 128) * 1024),
         # An acknowledged message is on most replicas, where there are several.
         "min.insync.replicas": str(settings.kafka_replication // 2 + 1),
     }
