@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi.testclient import TestClient
 from opentelemetry import trace
@@ -345,3 +347,42 @@ def test_a_value_that_a_store_refuses_holds_nobody_up(stored: TestClient) -> Non
 
     assert [type(outcome) for outcome in asyncio.run(write())] == [type(None), ValueRefusedError, type(None)]
     assert [len(store.spans_of_run("t", run, 9)) for run in ("one", "two")] == [1, 1]
+
+
+def test_what_is_too_old_is_forgotten_part_by_part(
+    serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metadata_service.telemetry.postgres._FORGET_AT_ONCE", 10)
+    api = serve()
+    api.headers["Authorization"] = "Bearer test-key"
+    with psycopg.connect(api.app.state.settings.libpq_url, autocommit=True) as admin:  # type: ignore[attr-defined]
+        admin.execute(
+            "INSERT INTO telemetry_span SELECT 't', 'old', n::text, '', n, '{}' FROM generate_series(1, 15) AS n"
+        )
+        for number, left in ((1, 5), (2, 1)):
+            with psycopg.connect(admin.info.dsn, password=admin.info.password) as other:
+                # A row that somebody else is at holds nobody up.
+                other.execute("SELECT FROM telemetry_span WHERE start_time = 15 FOR UPDATE")
+                told = {"namespace": "t", "spans": [span(span_id=f"{number:016x}")]}
+                assert api.post("/api/v1/telemetry/ingest", json=told).status_code == 202
+            assert admin.execute("SELECT count(*) FROM telemetry_span WHERE start_time < 99").fetchone() == (left,)
+
+
+def test_health_does_not_wait_for_a_store_that_hangs(
+    serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metadata_service.services.probes.PATIENCE", 0.2)
+    api, answers, asked = serve(), threading.Event(), []
+
+    def hang() -> None:
+        asked.append(1)
+        answers.wait(10)
+
+    monkeypatch.setattr(api.app.state.telemetry, "reach", hang)  # type: ignore[attr-defined]
+    for _ in range(3):
+        told = api.get("/api/v1/health").json()
+        assert (told["status"], told["dependencies"]["telemetry"]["state"]) == ("degraded", "down")
+    assert len(asked) == 1  # however many ask, it takes one thread
+    answers.set()
+    time.sleep(0.2)
+    assert api.get("/api/v1/health").json()["status"] == "ok"
