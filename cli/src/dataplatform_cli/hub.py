@@ -121,10 +121,13 @@ def _on_this_machine(settings: StackSettings) -> StackSettings:
 
 def _asking(ask: Any, brokers: str) -> Any:
     """Return what a function answers that is given the brokers' settings."""
+    import structlog
     from confluent_kafka import KafkaException
 
     from metadata_service.streaming.producer import BrokerAwayError
 
+    # What the client meets, such as a wrong password, is told there as it comes; standard output is the answer's.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     settings = _hub_settings(brokers)
     try:
         return ask(settings)
@@ -132,7 +135,10 @@ def _asking(ask: Any, brokers: str) -> Any:
         reason = error.args[0].str()
     except BrokerAwayError as error:
         reason = str(error)
-    raise PlatformError(f"Kafka at {settings.kafka_bootstrap_servers} does not answer: {reason}", "is it up?")
+    raise PlatformError(
+        f"Kafka at {settings.kafka_bootstrap_servers} does not answer: {reason}",
+        "is it up, and are the address and the KAFKA_ settings in .env right? The lines above tell more",
+    )
 
 
 def _hub_settings(brokers: str) -> HubSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from confluent_kafka import KafkaError, Message
 from metadata_service.settings import HubSettings
 
 log = structlog.get_logger(__name__)
+
+LOG_EVERY = 60.0  # seconds
 
 
 def client_options(settings: HubSettings) -> dict[str, Any]:
@@ -42,13 +45,13 @@ def client_options(settings: HubSettings) -> dict[str, Any]:
 
 
 def log_error() -> Callable[[KafkaError], None]:
-    """Return a callback that logs what a client could not do, each kind of error once until another comes."""
-    last = ""
+    """Return a callback that logs what a client could not do, each kind of error once a minute."""
+    logged: dict[str, float] = {}
 
     def on_error(error: KafkaError) -> None:
-        nonlocal last
-        if error.name() != last:
-            last = error.name()
+        now = time.monotonic()
+        if now - logged.get(error.name(), -LOG_EVERY) >= LOG_EVERY:
+            logged[error.name()] = now
             log.warning("kafka_error", reason=error.str())
 
     return on_error

@@ -170,6 +170,7 @@ def _reading(settings: HubSettings) -> dict[str, Any]:
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
         "enable.partition.eof": True,
+        "fetch.wait.max.ms": 20,  # what there is is wanted; nothing new is waited for
     }
 
 
