@@ -21,7 +21,9 @@ class KeyIn(Input):
     role: Literal["reader", "writer", "admin"] = "writer"
     namespaces: Annotated[
         list[Name] | None,
-        Field(min_length=1, max_length=100, description="The only ones it may write in and read; `team.*` is a beginning."),
+        Field(
+            min_length=1, max_length=100, description="The only ones it may write in and read; `team.*` is a beginning."
+        ),
     ] = None
     expires_at: datetime | None = None
 
