@@ -232,7 +232,8 @@ def test_what_can_never_be_written_is_a_dead_letter_and_can_be_sent_again(
     now, ids = time.time_ns(), {"trace_id": "a" * 32, "span_id": "b" * 16, "attributes": {"lineage.run_id": "\x00"}}
     nul = {"spans": [ids | {"name": "x", "start_time": now, "end_time": now}]}
     send_raw(hub, hub.kafka_topic_spans, json.dumps(nul).encode(), namespace="t")
-    with consuming(hub, lineage(hub)), consuming(hub, telemetry(hub)):
+    registry = CollectorRegistry()
+    with consuming(hub, lineage(hub)), consuming(hub, telemetry(hub), registry):
         until(lambda: len(list(list_letters(hub))) == 9)
         until(lambda: (count(hub, "event"), count(hub, "telemetry_span")) == (3, 1))
         letters = list(list_letters(hub))
@@ -259,6 +260,10 @@ def test_what_can_never_be_written_is_a_dead_letter_and_can_be_sent_again(
     assert replay_letters(hub) == 8
     assert list(list_letters(hub)) == []
     assert len(list(list_letters(hub, include_replayed=True))) == 17
+    # One message was written, the other five are dead letters, and were again when they came back.
+    told = generate_latest(registry).decode()
+    assert 'hub_consumer_items_total{consumer="telemetry"} 1.0' in told
+    assert 'hub_consumer_messages_total{consumer="telemetry",outcome="dead"} 10.0' in told
 
 
 def test_a_store_that_is_away_is_waited_for(api: TestClient, hub: ConsumerSettings, admin_dsn: str) -> None:

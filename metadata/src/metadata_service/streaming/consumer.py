@@ -28,6 +28,7 @@ from metadata_service.streaming.producer import BrokerAwayError
 
 log = structlog.get_logger(__name__)
 
+FETCH_BYTES = 16 * 1024 * 1024  # of messages at a time, and one more
 LONGEST_PAUSE = 15.0  # seconds between attempts at a store that is away
 
 Item = TypeVar("Item")
@@ -49,8 +50,8 @@ class Handler(Protocol, Generic[Item]):
         topics: where the messages come from.
         batch_items: a batch is written once it has so many items …
         batch_seconds: … or its oldest message has waited so long.
-        fetch: how many messages are taken at a time; they have to be written within minutes, or else the group takes
-            their consumer for dead.
+        fetch: how many messages at most are taken at a time; they have to be written within minutes, or else the group
+            takes their consumer for dead.
     """
 
     name: str
@@ -114,7 +115,7 @@ class StreamConsumer(Generic[Item]):
         }
         self._dead = DeadLetters(settings)
         self._pending: list[_Read[Item]] = []
-        self._items = 0
+        self._items = 0  # how full the batch is
         self._oldest = 0.0
         self._stopping = threading.Event()
 
@@ -131,7 +132,7 @@ class StreamConsumer(Generic[Item]):
         log.info("consuming", group=self._group, topics=list(self._handler.topics))
         try:
             while not self._stopping.is_set():
-                self._take(consumer.consume(self._handler.fetch, timeout=self._patience()))
+                self._fetch(consumer, self._patience())
                 if self._is_due():
                     self._write(consumer)
             self._write_once(consumer)
@@ -152,6 +153,17 @@ class StreamConsumer(Generic[Item]):
             return False
         waited = time.monotonic() - self._oldest
         return self._items >= self._handler.batch_items or waited >= self._handler.batch_seconds
+
+    def _fetch(self, consumer: Consumer, patience: float) -> None:
+        """Take messages as soon as there are any, and no more than are read and written well together."""
+        count = size = 0
+        message = consumer.poll(patience)
+        while message is not None:
+            self._take([message])
+            count, size = count + 1, size + len(message.value() or b"")
+            if count >= self._handler.fetch or size >= FETCH_BYTES:
+                return
+            message = consumer.poll(0)
 
     def _take(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -182,7 +194,7 @@ class StreamConsumer(Generic[Item]):
             consumer.pause(consumer.assignment())
             end = time.monotonic() + random.uniform(pause / 2, pause)  # noqa: S311
             while time.monotonic() < end and not self._stopping.is_set():
-                self._take(consumer.consume(self._handler.fetch, timeout=0.1))
+                self._fetch(consumer, 0.1)
             consumer.resume(consumer.assignment())
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -192,17 +204,18 @@ class StreamConsumer(Generic[Item]):
         if not batch:
             return True
         began = time.monotonic()
-        good = [read for read in batch if read.item is not None]
+        good = [(read.message, read.item) for read in batch if read.item is not None]
         try:
-            refused = self._handler.write([read.item for read in good if read.item is not None]) if good else {}
+            refused = self._handler.write([item for _, item in good]) if good else {}
             dead = [(read.message, read.reason) for read in batch if read.item is None]
-            dead += [(good[place].message, reason) for place, reason in refused.items()]
+            dead += [(good[place][0], reason) for place, reason in refused.items()]
             self._dead.add(self._handler.name, dead)
         except (RetryError, BrokerAwayError) as error:
             log.warning("not_written", group=self._group, messages=len(batch), reason=str(error))
             self._metrics.retries.inc()
             return False
-        self._metrics.note_batch(len(batch) - len(dead), len(dead), self._items, time.monotonic() - began)
+        items = sum(self._handler.size(item) for place, (_, item) in enumerate(good) if place not in refused)
+        self._metrics.note_batch(len(batch) - len(dead), len(dead), items, time.monotonic() - began)
         self._pending, self._items = [], 0
         self._commit(consumer, batch)
         return True

@@ -59,6 +59,7 @@ def _existing(admin: AdminClient, wait_seconds: float) -> dict[str, int]:
         try:
             return {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=5).topics.items()}
         except KafkaException as error:
+            admin.poll(0)  # lets it tell what it met, such as a wrong password
             if time.monotonic() > deadline:
                 raise
             log.warning("kafka_not_ready", reason=error.args[0].str())
