@@ -29,11 +29,13 @@ from sqlalchemy.orm import sessionmaker
 from metadata_service.database import make_engine
 from metadata_service.settings import ConsumerSettings
 from metadata_service.streaming import __main__ as program
+from metadata_service.streaming import dead_letters
 from metadata_service.streaming.client import headers_of
 from metadata_service.streaming.consumer import StreamConsumer
 from metadata_service.streaming.dead_letters import list_letters, replay_letters
 from metadata_service.streaming.handlers import LineageHandler, MarquezHandler, TelemetryHandler
 from metadata_service.streaming.metrics import ConsumerMetrics, MetricFamilies
+from metadata_service.streaming.producer import BrokerAwayError
 from metadata_service.streaming.topics import make_topics, topic_names
 from metadata_service.telemetry.store import open_store
 
@@ -346,6 +348,15 @@ def test_what_is_too_large_for_kafka_is_not_asked_for_again(
     events = {"namespace": "t", "events": [event("r"), event("x" * 100) | {"run": {"runId": "r", "facets": large}}]}
     assert small.post("/api/v1/lineage/ingest", json=events).status_code == 202
     assert len(read_all(hub, hub.kafka_topic_lineage)) == 1
+
+
+def test_a_replay_does_not_pass_over_what_does_not_come() -> None:
+    class Silent:
+        def poll(self, _: float) -> None:
+            return None
+
+    with pytest.raises(BrokerAwayError, match="nothing more of a came"):
+        list(dead_letters._up_to(Silent(), TopicPartition("a", 0, 0), 5, patience=0.01))  # type: ignore[arg-type]
 
 
 def test_a_consumer_that_fails_ends_all() -> None:
