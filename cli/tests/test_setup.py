@@ -41,7 +41,7 @@ def test_production_generates_every_password(root: Path) -> None:
     for name in others:
         assert getattr(settings, name).get_secret_value() == "", "a password of another system can't be made up"
     names = [name for name in StackSettings.model_fields if name.endswith("_password") and name not in others]
-    assert len(names) == 17
+    assert len(names) == 18
     values = {name: getattr(settings, name).get_secret_value() for name in names}
     assert len(set(values.values())) == len(names)
     assert not [name for name in names if values[name] == getattr(example, name).get_secret_value()]

@@ -129,6 +129,7 @@ class StackSettings(BaseSettings):
     postgres_marquez_password: SecretStr = SecretStr("marquez")
     clickhouse_port: Port = 8123
     clickhouse_password: SecretStr = SecretStr("clickhouse")
+    clickhouse_reader_password: SecretStr = SecretStr("reader")
     grafana_port: Port = 3001
     grafana_admin_user: str = "admin"
     grafana_admin_password: SecretStr = SecretStr("admin")
