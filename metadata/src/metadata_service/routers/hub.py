@@ -102,23 +102,46 @@ async def ingest_telemetry(request: Request) -> Answer:
     return _answer(len(batch), rejected, transport)
 
 
-_OTLP_BODY = {
-    "requestBody": {
-        "required": True,
-        "description": "An OTLP export request.",
-        "content": {name: {"schema": {}} for name in (otlp.PROTOBUF, otlp.JSON)},
+def _otlp_body(resources: str, scopes: str, item: dict[str, Any]) -> dict[str, Any]:
+    resource = {"attributes": [{"key": "service.namespace", "value": {"stringValue": "my-team"}}]}
+    example = {resources: [{"resource": resource, scopes: [item]}]}
+    content = {
+        otlp.JSON: {"schema": {"type": "object"}, "example": example},
+        otlp.PROTOBUF: {"schema": {"type": "string", "format": "binary"}},
     }
-}
+    return {"requestBody": {"required": True, "description": "An OTLP export request.", "content": content}}
+
+
+_SPANS = _otlp_body(
+    "resourceSpans",
+    "scopeSpans",
+    {
+        "spans": [
+            {
+                "traceId": "0af7651916cd43dd8448eb211c80319c",
+                "spanId": "b7ad6b7169203331",
+                "name": "load_orders",
+                "startTimeUnixNano": str(_NOW - 2_000_000_000),
+                "endTimeUnixNano": str(_NOW),
+            }
+        ]
+    },
+)
+_POINTS = _otlp_body(
+    "resourceMetrics",
+    "scopeMetrics",
+    {"metrics": [{"name": "rows", "gauge": {"dataPoints": [{"timeUnixNano": str(_NOW), "asDouble": 12}]}}]},
+)
 Writer = Annotated[Principal, Depends(check_writer)]
 
 
-@router.post("/api/v1/telemetry/v1/traces", openapi_extra=_OTLP_BODY, response_class=Response)
+@router.post("/api/v1/telemetry/v1/traces", openapi_extra=_SPANS, response_class=Response)
 async def export_traces(request: Request, by: Writer) -> Response:
     """Take spans of any OpenTelemetry exporter: OTLP over HTTP."""
     return await _export(request, by, "spans", otlp.read_traces, otlp.traces_response)
 
 
-@router.post("/api/v1/telemetry/v1/metrics", openapi_extra=_OTLP_BODY, response_class=Response)
+@router.post("/api/v1/telemetry/v1/metrics", openapi_extra=_POINTS, response_class=Response)
 async def export_metrics(request: Request, by: Writer) -> Response:
     """Take metrics of any OpenTelemetry exporter: OTLP over HTTP."""
     return await _export(request, by, "metrics", otlp.read_metrics, otlp.metrics_response)
