@@ -17,9 +17,18 @@ from metadata_service.metrics import Metrics
 log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Answered so often, when all is well, that the log is better off without them.
-_QUIET = {"/health", "/metrics", "/api/v1/lineage", "/api/v1/lineage/batch", "/openlineage/events"}
-_QUIET |= {"/api/v1/lineage/ingest", "/api/v1/telemetry/ingest", "/api/v1/health"}
-_QUIET |= {"/api/v1/telemetry/v1/traces", "/api/v1/telemetry/v1/metrics"}
+_QUIET = {
+    "/health",
+    "/metrics",
+    "/openlineage/events",
+    "/api/v1/health",
+    "/api/v1/lineage",
+    "/api/v1/lineage/batch",
+    "/api/v1/lineage/ingest",
+    "/api/v1/telemetry/ingest",
+    "/api/v1/telemetry/v1/traces",
+    "/api/v1/telemetry/v1/metrics",
+}
 
 
 class RequestContextMiddleware:

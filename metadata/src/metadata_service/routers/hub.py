@@ -16,7 +16,7 @@ from metadata_service.dependencies import check_writer, read_body
 from metadata_service.lean import Answer, LeanRoute
 from metadata_service.openlineage import ReadEvent
 from metadata_service.problems import FieldError, ProblemError, UnprocessableError
-from metadata_service.routers.events import refused_runs, run_of
+from metadata_service.routers.events import LARGE, refused_runs, run_of
 from metadata_service.routers.system import projection
 from metadata_service.schemas.hub import Accepted, Dependency, HubHealth
 from metadata_service.services.access import Principal
@@ -28,8 +28,6 @@ from metadata_service.telemetry import otlp
 from metadata_service.telemetry.model import Bounds
 from metadata_service.telemetry.store import StoreAwayError
 
-# Bodies from this size on are read in a thread, so that other requests don't wait.
-LARGE = 256 * 1024
 LAG_SECONDS = 60.0  # a graph that is further behind counts as degraded
 
 lean = APIRouter(tags=["lineage hub"], dependencies=[Depends(check_writer)], route_class=LeanRoute)
@@ -74,7 +72,7 @@ async def ingest_lineage(request: Request) -> Answer:
     """Take a team's events, each for itself, into its own namespace. Sending them again changes nothing."""
     by = await check_writer(request)
     body = await read_body(request)
-    _, read = await _in_thread_if_large(read_lineage, body, by)
+    read = await _in_thread_if_large(read_lineage, body, by)
     foreign = await refused_runs(request, by, [item for item in read if isinstance(item, ReadEvent)])
     read = [foreign.get(run_of(item), item) if isinstance(item, ReadEvent) else item for item in read]
     refused: Refusals = {n: reason_of(item) for n, item in enumerate(read) if isinstance(item, ProblemError)}

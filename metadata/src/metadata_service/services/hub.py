@@ -155,8 +155,8 @@ class _LineageBody(msgspec.Struct):
 _lineage_body = msgspec.json.Decoder(_LineageBody).decode
 
 
-def read_lineage(body: bytes, principal: Principal) -> tuple[str, list[ReadEvent | ProblemError]]:
-    """Return the namespace and the events of a request, or what is wrong with each.
+def read_lineage(body: bytes, principal: Principal) -> list[ReadEvent | ProblemError]:
+    """Return the events of a request, each in the request's namespace, or what is wrong with it.
 
     Raises:
         ProblemError: the request as a whole can't be taken.
@@ -173,7 +173,7 @@ def read_lineage(body: bytes, principal: Principal) -> tuple[str, list[ReadEvent
     if len(items) > MAX_EVENTS:
         raise ProblemError(413, f"A request has at most {MAX_EVENTS} events; this one has {len(items)}.")
     namespace = own_namespace(principal, given)
-    return namespace, [_try_to_read(item, namespace, principal) for item in items]
+    return [_try_to_read(item, namespace, principal) for item in items]
 
 
 def _try_to_read(raw: bytes, namespace: str, principal: Principal) -> ReadEvent | ProblemError:

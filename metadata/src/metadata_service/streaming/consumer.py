@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from metadata_service.settings import HubSettings
 from metadata_service.streaming.client import client_options, headers_of
@@ -168,8 +168,7 @@ class StreamConsumer(Generic[Item]):
     def _take(self, messages: Sequence[Message]) -> None:
         for message in messages:
             if (error := message.error()) is not None:
-                if error.code() != KafkaError._PARTITION_EOF:
-                    log.warning("kafka_error", reason=error.str())
+                log.warning("kafka_error", reason=error.str())
                 continue
             if not self._pending:
                 self._oldest = time.monotonic()
