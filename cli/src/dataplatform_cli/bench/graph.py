@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import psycopg
+
+from dataplatform_cli.bench.scratch import scratch_stack
+from dataplatform_cli.display import err
+from dataplatform_cli.settings import StackSettings
 
 LAYERS = 20
 COLUMNS = 10  # of a dataset
@@ -97,3 +106,27 @@ def fill(connection: psycopg.Connection[Any], datasets: int, edges: int) -> dict
     ).fetchone()
     names = ("datasets", "jobs", "edges", "column_edges", "median_inputs", "most_inputs")
     return dict(zip(names, row or (), strict=True))
+
+
+@dataclass(frozen=True)
+class ServedGraph:
+    """A metadata service of its own with a large graph: its settings, its database, a client, what `fill` returned."""
+
+    settings: StackSettings
+    connection: psycopg.Connection[Any]
+    client: httpx.Client
+    filled: dict[str, Any]
+
+
+@contextmanager
+def served_graph(settings: StackSettings, datasets: int, edges: int) -> Iterator[ServedGraph]:
+    """Start a scratch metadata service and fill its database; the repository's stack is not touched."""
+    with (
+        scratch_stack(settings, ("postgres", "metadata")) as (scratch, _),
+        psycopg.connect(scratch.dsn("metadata"), autocommit=True) as connection,
+        httpx.Client(base_url=f"http://127.0.0.1:{scratch.metadata_port}", timeout=60) as client,
+    ):
+        began = time.monotonic()
+        filled = fill(connection, datasets, edges)
+        err.print(f"[dim]a graph of {filled['edges']:,} edges in {time.monotonic() - began:.0f} s[/]")
+        yield ServedGraph(scratch, connection, client, filled)

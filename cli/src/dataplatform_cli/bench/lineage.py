@@ -18,8 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from dataplatform_cli.bench import graph
-from dataplatform_cli.bench.scratch import scratch_stack
-from dataplatform_cli.display import err, out
+from dataplatform_cli.display import out
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
 from metadata_service.database import make_engine
@@ -86,14 +85,8 @@ def bench_lineage(settings: StackSettings, datasets: int, edges: int, queries: i
         edges: Between them.
         queries: Questions of each kind.
     """
-    with (
-        scratch_stack(settings, ("postgres", "metadata")) as (scratch, _),
-        psycopg.connect(scratch.dsn("metadata"), autocommit=True) as connection,
-        httpx.Client(base_url=f"http://127.0.0.1:{scratch.metadata_port}", timeout=60) as client,
-    ):
-        began = time.monotonic()
-        filled = graph.fill(connection, datasets, edges)
-        err.print(f"[dim]a graph of {filled['edges']:,} edges in {time.monotonic() - began:.0f} s[/]")
+    with graph.served_graph(settings, datasets, edges) as served:
+        scratch, connection, client = served.settings, served.connection, served.client
         # The start is anywhere but in the first layers, which have hardly anything upstream.
         found = connection.execute(
             "SELECT id FROM bench_dataset WHERE i >= %s ORDER BY md5(i::text) LIMIT %s", [datasets // 4, queries]
@@ -106,7 +99,7 @@ def bench_lineage(settings: StackSettings, datasets: int, edges: int, queries: i
                 measured += _measure(kind, reach, [start for (start,) in found], client, engine, connection)
         engine.dispose()
     return {
-        "graph": filled,
+        "graph": served.filled,
         "queries": queries,
         "depth": DEPTH,
         "max_nodes": MAX_NODES,

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-import psycopg
 from rich.table import Table
 
 from dataplatform_cli.bench import graph
-from dataplatform_cli.bench.scratch import scratch_stack
-from dataplatform_cli.display import err, out
+from dataplatform_cli.display import out
 from dataplatform_cli.errors import PlatformError
 from dataplatform_cli.settings import StackSettings
 
@@ -53,14 +51,8 @@ def bench_tenants(settings: StackSettings, datasets: int, edges: int, queries: i
     Raises:
         PlatformError: the answers differ.
     """
-    with (
-        scratch_stack(settings, ("postgres", "metadata")) as (scratch, _),
-        psycopg.connect(scratch.dsn("metadata"), autocommit=True) as connection,
-        httpx.Client(base_url=f"http://127.0.0.1:{scratch.metadata_port}", timeout=60) as client,
-    ):
-        began = time.monotonic()
-        filled = graph.fill(connection, datasets, edges)
-        err.print(f"[dim]a graph of {filled['edges']:,} edges in {time.monotonic() - began:.0f} s[/]")
+    with graph.served_graph(settings, datasets, edges) as served:
+        scratch, connection, client = served.settings, served.connection, served.client
         admin = {"Authorization": f"Bearer {scratch.metadata_api_key.get_secret_value()}"}
         made = client.post("/keys", json={"name": "bound", "namespaces": NAMESPACES}, headers=admin).raise_for_status()
         bound = {"Authorization": f"Bearer {made.json()['key']}"}
@@ -69,7 +61,7 @@ def bench_tenants(settings: StackSettings, datasets: int, edges: int, queries: i
         ).fetchall()
         client.get("/search", params={"q": "wraehouse"}).raise_for_status()  # which takes in the vocabulary
         results = [_measure(kind, ask, found, client, admin, bound) for kind, ask in QUESTIONS.items()]
-    return {"graph": filled, "queries": queries, "results": results}
+    return {"graph": served.filled, "queries": queries, "results": results}
 
 
 def _measure(
