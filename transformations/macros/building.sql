@@ -4,6 +4,13 @@
 {%- endmacro %}
 
 
+{#- A text key as a mart's column has it. Staging sorts its keys by bytes (COLLATE "C"), and Postgres uses an index only
+    for its own collation: the merge would read the whole mart for every increment. -#}
+{% macro as_key(column) -%}
+    {{ column }} collate "default" as {{ column }}
+{%- endmacro %}
+
+
 {#- Files are loaded whole, in one transaction each. A row is new to this table exactly if its file is: no row is
     missed because it came late or was committed out of order, as it would be by comparing times. -#}
 {% macro where_file_is_new(column) -%}
@@ -31,6 +38,18 @@
     where
         (select count(*) from {{ this }}) > (select count(*) from {{ source }})
         and not exists (select from {{ source }} as source where source.{{ key }} = built.{{ key }})
+{%- endmacro %}
+
+
+{#- Statistics for a table that has none yet. Later autovacuum keeps them: an increment of some files need not wait. -#}
+{% macro analyze_new() -%}
+    do $$
+    begin
+        if not exists (select from pg_stats where schemaname = '{{ this.schema }}' and tablename = '{{ this.identifier }}')
+        then
+            analyze {{ this }};
+        end if;
+    end $$
 {%- endmacro %}
 
 

@@ -1,15 +1,13 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
     unique_key='order_id',
-    on_schema_change='append_new_columns',
-    post_hook=["{{ delete_vanished('order_id', ref('stg_sales__orders')) }}", "analyze {{ this }}"],
+    post_hook=["{{ delete_vanished('order_id', ref('stg_sales__orders')) }}", "{{ analyze_new() }}"],
     indexes=[{'columns': ['order_date']}, {'columns': ['file_id']}],
     meta={'owner': 'order-management', 'partition_by': 'order_date'}
 ) }}
 
 select
-    order_id,
+    {{ as_key('order_id') }},
     (ordered_at at time zone 'UTC')::date as order_date,
     customer_id,
     channel,

@@ -1,15 +1,13 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
     unique_key='sale_id',
-    on_schema_change='append_new_columns',
-    post_hook=["{{ delete_vanished('sale_id', ref('stg_sales__sales')) }}", "analyze {{ this }}"],
+    post_hook=["{{ delete_vanished('sale_id', ref('stg_sales__sales')) }}", "{{ analyze_new() }}"],
     indexes=[{'columns': ['sale_date']}, {'columns': ['file_id']}],
     meta={'owner': 'sales-analytics', 'partition_by': 'sale_date'}
 ) }}
 
 select
-    sale_id,
+    {{ as_key('sale_id') }},
     sale_date,
     customer_id,
     product_id,
