@@ -164,5 +164,5 @@ test-compose: install-dev ## the platform on Docker Compose: health, parity with
 bench-peers: installed ## the metadata service beside a real Marquez, where Java and Maven are there
 	@$(DP) bench peers
 
-test-peers: install-dev ## against the real MinIO (built from source, once) and a real Kafka (from Maven), killed under load
+test-peers: install-dev ## against the real MinIO (built from source, once), Kafka, killed under load, and Spark (both from Maven)
 	@scripts/test-peers.sh

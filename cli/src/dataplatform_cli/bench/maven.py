@@ -14,23 +14,22 @@ _POM = """
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>peers</groupId><artifactId>peers</artifactId><version>1</version><packaging>pom</packaging>
-  <dependencies><dependency>
-    <groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>
-  </dependency></dependencies>
+  <dependencies>{dependencies}</dependencies>
 </project>
 """
+_DEPENDENCY = "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>"
 
 
 class NoPeerError(PlatformError):
     """A program to compare or to test with can't be had here."""
 
 
-def class_path(name: str, coordinates: str) -> str:
+def class_path(name: str, *coordinates: str) -> str:
     """Return the class path of a program, fetched by Maven where it isn't there yet.
 
     Args:
         name: what the program is called in messages.
-        coordinates: `group:artifact:version`.
+        coordinates: `group:artifact:version` of the program, and of what it needs besides.
 
     Raises:
         NoPeerError: Java or Maven is missing, or it can't be fetched.
@@ -38,11 +37,11 @@ def class_path(name: str, coordinates: str) -> str:
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
             raise NoPeerError(f"{program} is not on PATH, so there is no {name} here")
-    group, artifact, version = coordinates.split(":")
+    dependencies = "".join(_DEPENDENCY.format(*each.split(":")) for each in coordinates)
     with tempfile.TemporaryDirectory(prefix="dp-maven-") as made:
         folder = Path(made)
-        (folder / "pom.xml").write_text(_POM.format(group=group, artifact=artifact, version=version))
-        err.print(f"[dim]fetching {name} {version} by Maven[/]")
+        (folder / "pom.xml").write_text(_POM.format(dependencies=dependencies))
+        err.print(f"[dim]fetching {name} by Maven: {', '.join(coordinates)}[/]")
         options = ["-q", "-B", "-Dstyle.color=never", "-Dmdep.outputFile=class-path"]
         command = ["mvn", *options, "dependency:build-classpath"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
