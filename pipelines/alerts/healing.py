@@ -15,6 +15,7 @@ import httpx
 import psycopg
 
 from pipelines.alerts.model import Alert
+from pipelines.utils.airflow_api import airflow_client
 
 log = logging.getLogger(__name__)
 
@@ -70,13 +71,10 @@ def healed(
 
 def airflow_successes(url: str, login: tuple[str, str]) -> Callable[[str, str, dt.datetime], bool]:
     """Return a function that asks Airflow whether a task (DAG, task) has succeeded since a moment."""
-    http = httpx.Client(base_url=url, timeout=SECONDS)
+    http = airflow_client(url, login, timeout=SECONDS)
 
     def succeeded(dag_id: str, task_id: str, since: dt.datetime) -> bool:
         try:
-            if "Authorization" not in http.headers:
-                answer = http.post("/auth/token", json={"username": login[0], "password": login[1]}).raise_for_status()
-                http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
             found = http.get(
                 f"/api/v2/dags/{dag_id}/dagRuns/~/taskInstances",
                 params={"task_id": task_id, "state": "success", "end_date_gt": since.isoformat(), "limit": 1},

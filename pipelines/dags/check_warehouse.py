@@ -29,9 +29,10 @@ def check_warehouse() -> None:
     @task.short_circuit
     def published() -> bool:
         """Whether there is anything to check: before the first publication every check of a mart would be an error."""
-        from pipelines.utils.publications import anything_published
+        from pipelines.publishing import anything_published
+        from pipelines.utils.connections import WAREHOUSE_TRANSFORMER, warehouse_dsn
 
-        return anything_published()
+        return anything_published(warehouse_dsn(WAREHOUSE_TRANSFORMER))
 
     contracts = str(settings.contracts)
     published() >> [

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import psycopg
 
 from pipelines.monitoring.model import Limits, Reading, Targets, graded
 from pipelines.monitoring.services import SECONDS
+from pipelines.utils.airflow_api import airflow_client
 
 DAY = dt.timedelta(days=1)
 _FAILED_FILES = """
@@ -30,10 +30,7 @@ SELECT count(*), string_agg(check_name, ', ' ORDER BY check_name) FROM (
 
 def queue(targets: Targets, limits: Limits) -> Iterator[Reading]:
     """Yield how many tasks wait for a slot, for how long, and how many DAG files can't be read."""
-    with httpx.Client(base_url=targets.airflow_url, timeout=SECONDS) as http:
-        user, password = targets.airflow_login
-        token = http.post("/auth/token", json={"username": user, "password": password}).raise_for_status().json()
-        http.headers["Authorization"] = f"Bearer {token['access_token']}"
+    with airflow_client(targets.airflow_url, targets.airflow_login, timeout=SECONDS) as http:
         query: dict[str, Any] = {"state": ["queued", "scheduled"], "order_by": "run_after", "limit": 100}
         found = http.get("/api/v2/dags/~/dagRuns/~/taskInstances", params=query).raise_for_status().json()
         broken = http.get("/api/v2/importErrors", params={"limit": 5}).raise_for_status().json()

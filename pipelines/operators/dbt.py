@@ -188,14 +188,7 @@ class DbtModelOperator(BaseOperator):
         self.reads = list(reads)
         self.build_id, self.postgres_conn_id = build_id, postgres_conn_id
         self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=TRIGGER,
-            trigger_kwargs={
-                "build_id": build_id,
-                "model": self.model,
-                "conn_id": postgres_conn_id,
-                "poll_seconds": POLL_SECONDS,
-            },
-            next_method="build_alone",
+            trigger_cls=TRIGGER, trigger_kwargs=self._trigger_arguments(), next_method="build_alone"
         )
 
     def execute(self, context: Context) -> None:
@@ -222,20 +215,24 @@ class DbtModelOperator(BaseOperator):
             mark_told(dsn, self.build_id, self.model)
             raise AirflowFailException("\n".join(found.reasons))
 
-    def _trigger(self) -> Any:
-        from pipelines.triggers.models import ModelBuiltTrigger
-
-        return ModelBuiltTrigger(self.build_id, self.model, self.postgres_conn_id, POLL_SECONDS)
+    def _trigger_arguments(self) -> dict[str, Any]:
+        return {
+            "build_id": self.build_id,
+            "model": self.model,
+            "conn_id": self.postgres_conn_id,
+            "poll_seconds": POLL_SECONDS,
+        }
 
     def build_alone(self, context: Context, event: dict[str, Any] | None = None) -> None:
         """Build the model and its tests by themselves, after their failure in the run's build was told."""
         from pipelines.transformation import BuildError, BuildRecord, verdict
         from pipelines.transformation.builds import mark_told, unbuilt
+        from pipelines.triggers.models import ModelBuiltTrigger
 
         dsn = warehouse_dsn(self.postgres_conn_id)
         state = verdict(dsn, self.build_id, self.model).state
         if state in ("waiting", "running"):  # the whole run was cleared: a new build is on its way
-            self.defer(trigger=self._trigger(), method_name="build_alone")
+            self.defer(trigger=ModelBuiltTrigger(**self._trigger_arguments()), method_name="build_alone")
         if state != "failed":
             return
         missing = unbuilt(dsn, self.build_id, self.reads)

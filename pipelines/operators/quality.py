@@ -221,7 +221,7 @@ class DataQualityCheckOperator(_CheckingOperator):
         by_name = {contract.name: contract for contract in known}
         checks = [_check(item) for item in self.checks]
         skipped: list[CheckResult] = []
-        loaded = {contract.table for contract in known if _has_data(contract, dsn)}
+        loaded = _with_data(known, dsn)
         for contract in contracts:
             for check in [*checks_from_contract(contract, others=by_name), check_from_ledger(contract)]:
                 missing = {contract.table, *_referred(check, by_name)} - loaded
@@ -374,21 +374,19 @@ def _threshold(name: str, item: Mapping[str, Any]) -> Threshold:
     return Threshold(THRESHOLDS[key], value)
 
 
-def _has_data(contract: Contract, dsn: str) -> bool:
-    """Whether a dataset has rows, or had files: a table that vanished or was emptied is a matter for its checks."""
+def _with_data(contracts: Sequence[Contract], dsn: str) -> set[str]:
+    """Return tables that have rows, or had files: one that vanished or was emptied is a matter for its checks."""
     import psycopg
     from psycopg import sql
 
     with psycopg.connect(dsn) as connection:
+        names = "SELECT schemaname || '.' || tablename FROM pg_tables WHERE schemaname IN ('staging', 'audit')"
+        there = {name for (name,) in connection.execute(names)}
+        ledger = "SELECT DISTINCT dataset FROM audit.file_ingestion_log WHERE status = 'succeeded'"
+        had = {name for (name,) in connection.execute(ledger)} if "audit.file_ingestion_log" in there else set()
 
-        def is_true(query: sql.Composed | str, *values: str) -> bool:
-            return connection.execute(query, values).fetchone() == (True,)  # type: ignore[arg-type, unused-ignore]
+        def has_rows(table: str) -> bool:
+            rows = sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier("staging", table))
+            return f"staging.{table}" in there and connection.execute(rows).fetchone() == (True,)
 
-        def exists(schema: str, table: str) -> bool:
-            return is_true("SELECT to_regclass(format('%%I.%%I', %s::text, %s::text)) IS NOT NULL", schema, table)
-
-        table = sql.Identifier("staging", contract.table)
-        if exists("staging", contract.table) and is_true(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table)):
-            return True
-        loaded = "SELECT EXISTS (SELECT FROM audit.file_ingestion_log WHERE dataset = %s AND status = 'succeeded')"
-        return exists("audit", "file_ingestion_log") and is_true(loaded, contract.name)
+        return {item.table for item in contracts if item.name in had or has_rows(item.table)}

@@ -10,13 +10,14 @@ from __future__ import annotations
 from pipelines.publishing.export import export_models
 from pipelines.publishing.holding import hold_back
 from pipelines.publishing.marts import Mart, marts_of
-from pipelines.publishing.publication import Change, Publication, PublicationRefused, publish
+from pipelines.publishing.publication import Change, Publication, PublicationRefused, anything_published, publish
 
 __all__ = [
     "Change",
     "Mart",
     "Publication",
     "PublicationRefused",
+    "anything_published",
     "export_models",
     "hold_back",
     "marts_of",

@@ -118,6 +118,13 @@ def publish(
     return Publication(number, changes, round(time.monotonic() - began, 3))
 
 
+def anything_published(dsn: str) -> bool:
+    """Return whether marts have ever been published to the warehouse."""
+    with psycopg.connect(dsn) as connection:
+        query = "SELECT EXISTS (SELECT FROM audit.publications WHERE status = 'published')"
+        return connection.execute(query).fetchone() == (True,)
+
+
 @contextmanager
 def publisher(dsn: str) -> Iterator[Connection]:
     """Give a connection of which there is one at a time: publications and exports wait for each other."""
