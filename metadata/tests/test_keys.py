@@ -218,6 +218,21 @@ def test_reading_can_need_a_key_too(serve: Callable[..., TestClient]):
     assert client.get("/datasets", headers={"Authorization": f"Bearer {reader}"}).status_code == 200
 
 
+def test_a_wrong_key_is_refused_where_none_is_needed(reader: TestClient):
+    for header in ("Bearer nonsense", "Bearer", "Bearer ", "Basic !", "Basic bmFtZTpub25zZW5zZQ==", "Token test-key"):
+        for path in ("/datasets", "/api/v1/namespaces", "/search?q=x", "/nothing"):
+            answer = reader.get(path, headers={"Authorization": header})
+            expected = (404, None) if path == "/nothing" else (401, "Bearer")
+            assert (answer.status_code, answer.headers.get("www-authenticate")) == expected, (header, path)
+            assert answer.headers["content-type"] == "application/problem+json"
+        assert reader.get("/health", headers={"Authorization": header}).status_code == 200
+    for path in ("/", "/ui/runs", "/docs"):  # a browser asks again for the key
+        page = reader.get(path, auth=("anybody", "revoked"), headers={"accept": "text/html"})
+        assert (page.status_code, page.headers["www-authenticate"].split()[0]) == (401, "Basic"), path
+        assert 'href="/sign-in"' in page.text
+    assert reader.get("/datasets", headers={"Authorization": ""}).status_code == 200
+
+
 def test_a_body_that_is_too_large_is_refused(serve: Callable[..., TestClient]):
     client = serve(max_body_bytes=2048)
     client.headers["Authorization"] = "Bearer test-key"

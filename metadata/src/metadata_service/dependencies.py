@@ -62,28 +62,20 @@ def get_metrics(request: Request) -> Metrics:
 
 
 def get_key(request: Request) -> str | None:
-    """Return the key that a request came with: a bearer token, or (for browsers) the password of basic credentials."""
+    """Return the key that a request came with: a bearer token, or (for browsers) the password of basic credentials.
+
+    None if it came without credentials; empty, which is nobody's key, if they can't be read as one.
+    """
     header = next((value for name, value in request.scope["headers"] if name == b"authorization"), b"")
-    scheme, _, credentials = header.decode("latin-1").partition(" ")
+    scheme, _, credentials = header.decode("latin-1").strip().partition(" ")
     if scheme.lower() == "bearer":
-        return credentials.strip() or None
+        return credentials.strip()
     if scheme.lower() == "basic":
         try:
-            return base64.b64decode(credentials, validate=True).decode().partition(":")[2] or None
+            return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
-            return None
-    return None
-
-
-async def whose(request: Request) -> Principal | None:
-    """Return whose key a request came with; None if it came without one, or with one that is nobody's."""
-    key, ring = get_key(request), request.app.state.keys
-    principal: Principal | None = None
-    if key is not None:
-        principal, known = ring.remembered(key)
-        if not known:
-            principal = await asyncio.to_thread(ring.find, key)
-    return principal
+            return ""
+    return "" if scheme else None
 
 
 async def identify(request: Request, _: Documented = None) -> Principal:
@@ -92,9 +84,13 @@ async def identify(request: Request, _: Documented = None) -> Principal:
     Raises:
         ProblemError: 401, it came without one, or with one that is nobody's.
     """
-    key, principal = get_key(request), await whose(request)
-    if principal is not None:
-        return principal
+    key, ring = get_key(request), request.app.state.keys
+    if key:
+        principal, known = ring.remembered(key)
+        if not known:
+            principal = await asyncio.to_thread(ring.find, key)
+        if principal is not None:
+            return principal
     scheme = 'Basic realm="data platform", charset="UTF-8"' if is_page(request.url.path) else "Bearer"
     wrong, missing = (
         "The API key is wrong, revoked or expired.",
@@ -116,14 +112,15 @@ async def check_writer(request: Request, _: Documented = None) -> Principal:
 
 
 async def check_reader(request: Request) -> Principal | None:
-    """Return who reads; None for anybody, where reading needs no key. A key that comes nevertheless counts.
+    """Return who reads; None for who comes without a key, where reading needs none.
 
     Raises:
-        ProblemError: 401.
+        ProblemError: 401, also for a wrong key where none is needed: who is somebody must not be taken for anybody.
     """
     if request.url.path in OPEN_PATHS:
         return None
-    reader = await (whose if request.app.state.settings.public_reads else identify)(request)
+    anybody = request.app.state.settings.public_reads and get_key(request) is None
+    reader = None if anybody else await identify(request)
     request.state.reader = reader  # whom pages name
     return reader
 

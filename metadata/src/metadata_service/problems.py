@@ -46,7 +46,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": description, "content": {"application/problem+json": {"schema": _PROBLEM}}}
     for status, description in {
         400: "The request can't be read.",
-        401: "A key is needed.",
+        401: "A key is needed, or the one given is wrong.",
         403: "The key may not do this.",
         404: "There is no such thing.",
         409: "It does not go together with what is there.",
@@ -128,7 +128,7 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
 
 def is_page(path: str) -> bool:
     """Tell whether a path is one of the web pages'."""
-    return path in ("/", "/sign-in") or path.startswith("/ui/")
+    return path in ("/", "/sign-in", "/docs", "/redoc") or path.startswith("/ui/")
 
 
 def install_handlers(app: FastAPI) -> None:
