@@ -20,7 +20,7 @@ from metadata_service.models import AuditEntry
 from metadata_service.problems import ProblemError, is_page
 from metadata_service.rendering import masked
 from metadata_service.repositories import tenancy
-from metadata_service.services.access import Principal
+from metadata_service.services.access import KeyRing, Principal
 from metadata_service.settings import ServiceSettings
 from metadata_service.telemetry.store import TelemetryStore
 
@@ -84,8 +84,9 @@ async def identify(request: Request, _: Documented = None) -> Principal:
     Raises:
         ProblemError: 401, it came without one, or with one that is nobody's.
     """
-    key, ring = get_key(request), request.app.state.keys
+    key = get_key(request)
     if key:
+        ring: KeyRing = request.app.state.keys
         principal, known = ring.remembered(key)
         if not known:
             principal = await asyncio.to_thread(ring.find, key)

@@ -115,3 +115,20 @@ def test_of_each_table_it_is_said_what_a_team_sees(filled: TestClient):
     assert hidden == HIDDEN_TABLES
     assert seen == set(POLICIES)
     assert seen | hidden == {name for name, *_ in rows}, "say in a migration, or in HIDDEN_TABLES, what a team sees"
+
+
+def test_runs_are_seen_by_their_jobs_namespace_without_a_look_at_jobs(
+    filled: TestClient, apple: dict[str, str], zebra: dict[str, str], runs: dict[str, str]
+):
+    with filled.app.state.team_sessions() as session:  # type: ignore[attr-defined]
+        tenancy.narrow(session, ["apple"])
+        plan = "\n".join(session.scalars(text("EXPLAIN SELECT count(*) FROM run")))
+    assert " on run" in plan
+    assert " on job" not in plan
+    assert filled.get(f"/runs/{runs['apple']}", headers=zebra).status_code == 404
+    # A later event says that the run is another team's job's.
+    told = {"eventType": "COMPLETE", "eventTime": "2026-01-01T00:20:00Z", "producer": "https://example.org/tests"}
+    told |= {"run": {"runId": runs["apple"]}, "job": {"namespace": "zebra", "name": "zebra_job"}}
+    assert filled.post("/api/v1/lineage", json=told).status_code == 201
+    assert filled.get(f"/runs/{runs['apple']}", headers=zebra).status_code == 200
+    assert filled.get(f"/runs/{runs['apple']}", headers=apple).status_code == 404

@@ -71,8 +71,8 @@ _STEPS = (
      WHERE n = 0 OR c % 2 = 0
     """,
     """
-    INSERT INTO run (id, job_id, state, state_at, started_at, ended_at, created_at, updated_at)
-    SELECT gen_random_uuid()::text, id, 'COMPLETED', now(), now(), now(), now(), now() FROM job
+    INSERT INTO run (id, job_id, job_namespace, state, state_at, started_at, ended_at, created_at, updated_at)
+    SELECT gen_random_uuid()::text, id, namespace, 'COMPLETED', now(), now(), now(), now(), now() FROM job
     """,
     """
     INSERT INTO facet (owner_type, owner_id, name, value, event_time)

@@ -38,8 +38,9 @@ SELECT sha256(int8send(i)), 'run', 'COMPLETE', at, at, run_id, 'bench', 'job_' |
           FROM generate_series(%(first)s::bigint, %(last)s) AS i) AS n
 """
 _RUNS = """
-INSERT INTO run (id, job_id, job_at, state, state_at, started_at, ended_at, created_at, updated_at)
-SELECT e.run_id, j.id, e.event_time, 'COMPLETED', e.event_time, e.event_time, e.event_time, e.event_time, e.event_time
+INSERT INTO run (id, job_id, job_namespace, job_at, state, state_at, started_at, ended_at, created_at, updated_at)
+SELECT e.run_id, j.id, j.namespace, e.event_time, 'COMPLETED', e.event_time, e.event_time, e.event_time, e.event_time,
+       e.event_time
   FROM event e JOIN job j ON j.namespace = 'bench' AND j.name = e.job_name
  WHERE e.id > %(after)s
 """

@@ -33,6 +33,8 @@ QUESTIONS: dict[str, Question] = {
     "a dataset's page": lambda id_, _: (f"/ui/datasets/{id_}", {}),
     "list of datasets": lambda *_: ("/datasets", {}),
     "list of runs": lambda *_: ("/runs", {}),
+    "whole graph": lambda *_: ("/graph", {}),
+    "Marquez's jobs": lambda *_: ("/api/v1/jobs", {}),
 }
 
 

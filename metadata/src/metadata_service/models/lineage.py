@@ -128,6 +128,7 @@ class Run(Base):
     """One execution of a job. `state_at` and the state's rank decide which event's state stands.
 
     `job_at` is the time of the event that named the job; it is null where only another run or a check did.
+    `job_namespace` is the job's, by which row-level security tells who sees the run.
     """
 
     __tablename__ = "run"
@@ -140,6 +141,7 @@ class Run(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[UUID | None] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"))
+    job_namespace: Mapped[str | None]
     job_at: Mapped[datetime | None]
     state: Mapped[str]
     state_at: Mapped[datetime | None]

@@ -294,15 +294,20 @@ def neighbours(session: Session, datasets: Iterable[UUID], way: Way) -> set[tupl
     return {(dataset, other) for dataset, other in session.execute(_NEIGHBOURS, given)}
 
 
+# From job to job, so that it ends at the limit: edges looked at together are, under row-level security, compared with
+# all jobs and datasets that are seen.
 _WHOLE = text(
     """
     SELECT NULL AS job, coalesce(d.canonical_id, d.id)::text
       FROM (SELECT dataset_id, input_dataset_id FROM column_edge WHERE job_id IS NULL LIMIT :most) c
       JOIN dataset d ON d.id IN (c.dataset_id, c.input_dataset_id)
      UNION ALL
-    (SELECT e.job_id::text, coalesce(d.canonical_id, d.id)::text
-       FROM job_dataset e JOIN dataset d ON d.id = e.dataset_id
-      ORDER BY e.job_id, e.direction, e.dataset_id LIMIT :most)
+    (SELECT j.id::text, e.stands_for::text
+       FROM (SELECT id FROM job ORDER BY id OFFSET 0) j
+      CROSS JOIN LATERAL (
+            SELECT o.direction, o.dataset_id, coalesce(d.canonical_id, d.id) AS stands_for
+              FROM job_dataset o JOIN dataset d ON d.id = o.dataset_id WHERE o.job_id = j.id OFFSET 0) e
+      ORDER BY j.id, e.direction, e.dataset_id LIMIT :most)
     """
 )
 

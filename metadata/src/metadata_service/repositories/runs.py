@@ -86,11 +86,12 @@ _JOB_WINS = f"""
             AND {_NAME_OF.format("excluded")} > {_NAME_OF.format("r")}))
 """
 _MERGE = f"""
-INSERT INTO run AS r (id, job_id, job_at, state, state_at, started_at, ended_at, parent_run_id, root_run_id,
-                      created_at, updated_at)
-SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO run AS r (id, job_id, job_namespace, job_at, state, state_at, started_at, ended_at, parent_run_id,
+                      root_run_id, created_at, updated_at)
+SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (id) DO UPDATE
    SET job_id = CASE WHEN {_JOB_WINS} THEN excluded.job_id ELSE r.job_id END,
+       job_namespace = CASE WHEN {_JOB_WINS} THEN excluded.job_namespace ELSE r.job_namespace END,
        job_at = CASE WHEN {_JOB_WINS} THEN excluded.job_at ELSE r.job_at END,
        state = CASE WHEN {_STATE_WINS} THEN excluded.state ELSE r.state END,
        state_at = CASE WHEN {_STATE_WINS} THEN excluded.state_at ELSE r.state_at END,
@@ -117,6 +118,7 @@ def merge_runs(session: Session, seen: Iterable[RunSeen], job_ids: Mapping[JobNa
         _MERGE,
         Texts(run.id for run in rows),
         Uuids(run.job and job_ids[run.job] for run in rows),
+        Texts(run.job and run.job[0] for run in rows),
         Times(run.job_at for run in rows),
         Texts(run.state for run in rows),
         Times(run.state_at for run in rows),
