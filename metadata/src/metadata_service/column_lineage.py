@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from metadata_service.openlineage import MAX_NAME_BYTES
 
@@ -16,6 +16,28 @@ def column_sources(facet: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str]
         for item in inputs if isinstance(inputs, list) else ():
             if isinstance(item, dict) and all(map(_usable, (field, *map(item.get, ("namespace", "name", "field"))))):
                 yield field, (item["namespace"], item["name"]), item
+
+
+class Transformation(NamedTuple):
+    """How a column comes from another, as far as it is told."""
+
+    type: str | None = None
+    subtype: str | None = None
+    description: str | None = None
+    masking: bool = False
+
+
+def transformations(item: dict[str, Any]) -> list[Transformation]:
+    """Return how a column comes from an input field; at least one, of which nothing may be known."""
+    told = item.get("transformations")
+    return [_transformation(how) for how in told] if isinstance(told, list) and told else [Transformation()]
+
+
+def _transformation(how: object) -> Transformation:
+    if not isinstance(how, dict):
+        return Transformation()
+    kind, subtype, description = (str(how[key]) if how.get(key) else None for key in ("type", "subtype", "description"))
+    return Transformation(kind, subtype, description, how.get("masking") is True)
 
 
 def _usable(name: object) -> bool:

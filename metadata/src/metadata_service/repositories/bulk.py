@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -124,6 +124,20 @@ def execute(session: Session, statement: str, *columns: Any) -> list[tuple[Any, 
     """Run a statement with columns (or single values) for its `%s` in the session's transaction; return its rows."""
     result = session.connection().exec_driver_sql(statement, columns)
     return [tuple(row) for row in result] if result.returns_rows else []
+
+
+def ids_by_name(
+    session: Session, table: Literal["dataset", "job"], names: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], UUID]:
+    """Return the ids of the datasets, or jobs, that exist under these (namespace, name) pairs."""
+    wanted = list(set(names))
+    if not wanted:
+        return {}
+    statement = (
+        f"SELECT namespace, name, id FROM {table} JOIN unnest(%s, %s) AS n (namespace, name) USING (namespace, name)"
+    )
+    rows = execute(session, statement, Texts(ns for ns, _ in wanted), Texts(name for _, name in wanted))
+    return {(ns, name): id_ for ns, name, id_ in rows}
 
 
 def ids_of(rows: Iterable[tuple[Any, ...]]) -> set[UUID]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
@@ -102,10 +102,34 @@ def latest_runs(session: Session, job_ids: Iterable[UUID]) -> dict[UUID, Run]:
     return {run.job_id: run for run in session.scalars(query) if run.job_id is not None}
 
 
-def current_edges(session: Session, job_id: UUID) -> list[JobDataset]:
-    """Return the current edges of a job."""
-    query = select(JobDataset).where(JobDataset.job_id == job_id)
-    return list(session.scalars(query.order_by(JobDataset.direction, JobDataset.dataset_id)))
+class CurrentEdge(NamedTuple):
+    """A dataset, under its canonical name, that a job reads (`input`) or writes (`output`)."""
+
+    direction: str
+    dataset_id: UUID
+    namespace: str
+    name: str
+    is_deleted: bool
+
+
+# Each job's for itself: together, under row-level security, they would be compared with all datasets that are seen.
+_CURRENT_EDGES = """
+SELECT w.id, e.direction, c.id, c.namespace, c.name, c.deleted_at IS NOT NULL
+  FROM unnest(%s) AS w (id)
+ CROSS JOIN LATERAL (
+       SELECT DISTINCT x.direction, coalesce(d.canonical_id, d.id) AS dataset_id
+         FROM job_dataset x JOIN dataset d ON d.id = x.dataset_id WHERE x.job_id = w.id) AS e
+  JOIN dataset c ON c.id = e.dataset_id
+ ORDER BY w.id, e.direction, c.namespace, c.name
+"""
+
+
+def current_edges(session: Session, job_ids: Iterable[UUID]) -> dict[UUID, list[CurrentEdge]]:
+    """Return the current edges of each job that has any, by direction and name."""
+    found: dict[UUID, list[CurrentEdge]] = {}
+    for job_id, *edge in execute(session, _CURRENT_EDGES, Uuids(job_ids)):
+        found.setdefault(job_id, []).append(CurrentEdge(*edge))
+    return found
 
 
 _WITH_DATASETS = "EXISTS (SELECT FROM run_dataset d WHERE d.run_id = r.id AND d.direction = p.direction)"
@@ -241,13 +265,3 @@ def replace_column_edges(
         kinds: tuple[type[Column], ...] = (Uuids, Uuids, Texts, Uuids, Texts, Texts, Texts, Texts, Booleans)
         values = zip(*(astuple(flow) for flow in new), strict=True)
         execute(session, _ADD_EDGES, *(kind(column) for kind, column in zip(kinds, values, strict=True)))
-
-
-def ids_by_name(session: Session, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
-    """Return the ids of the datasets that exist under these (namespace, name) pairs."""
-    wanted = list(set(names))
-    statement = (
-        "SELECT namespace, name, id FROM dataset JOIN unnest(%s, %s) AS n (namespace, name) USING (namespace, name)"
-    )
-    rows = execute(session, statement, Texts(ns for ns, _ in wanted), Texts(name for _, name in wanted))
-    return {(ns, name): id_ for ns, name, id_ in rows}

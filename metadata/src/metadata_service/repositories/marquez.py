@@ -202,27 +202,6 @@ def newest_runs(session: Session, jobs: Iterable[UUID], most: int) -> dict[UUID,
     return found
 
 
-_JOB_EDGES = text(
-    """
-    SELECT DISTINCT e.job_id, e.direction, c.namespace, c.name
-      FROM unnest(CAST(:jobs AS uuid[])) AS w (id)
-      JOIN job_dataset e ON e.job_id = w.id
-      JOIN dataset d ON d.id = e.dataset_id
-      JOIN dataset c ON c.id = coalesce(d.canonical_id, d.id)
-     ORDER BY e.job_id, e.direction, c.namespace, c.name
-    """
-)
-
-
-def edges_of_jobs(session: Session, jobs: Iterable[UUID]) -> dict[UUID, dict[str, list[dict[str, str]]]]:
-    """Return the current inputs and outputs of each job."""
-    found: dict[UUID, dict[str, list[dict[str, str]]]] = {}
-    for job, direction, namespace, name in session.execute(_JOB_EDGES, {"jobs": "{" + ",".join(map(str, jobs)) + "}"}):
-        sides = found.setdefault(job, {"input": [], "output": []})
-        sides[direction].append({"namespace": namespace, "name": name})
-    return found
-
-
 _JOB_VERSIONS = text(
     """
     WITH newest AS (SELECT id, created_at, updated_at FROM run WHERE job_id = :job
@@ -318,23 +297,6 @@ def created_counts(session: Session, kind: Literal["jobs", "datasets", "sources"
         f"FROM ({_CREATED[kind]}) c GROUP BY 1"
     )
     return list(session.execute(query, {"bounds": bounds}))
-
-
-_CANDIDATES = {
-    kind: text(
-        f"SELECT t.id, t.namespace, t.name FROM unnest(CAST(:namespaces AS text[]), CAST(:names AS text[])) "
-        f"AS w (namespace, name) JOIN {kind} t ON t.namespace = w.namespace AND t.name = w.name"
-    )
-    for kind in ("dataset", "job")
-}
-
-
-def find_by_names(
-    session: Session, kind: Literal["dataset", "job"], names: list[tuple[str, str]]
-) -> dict[tuple[str, str], UUID]:
-    """Return the datasets or jobs that exist under these (namespace, name) pairs."""
-    given = {"namespaces": [namespace for namespace, _ in names], "names": [name for _, name in names]}
-    return {(namespace, name): id_ for id_, namespace, name in session.execute(_CANDIDATES[kind], given)}
 
 
 _FIELDS = text(

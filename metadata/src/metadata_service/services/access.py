@@ -25,7 +25,8 @@ from metadata_service.models import ApiKey, Dataset
 from metadata_service.naming import split_uri
 from metadata_service.openlineage import DatasetEvent, EventDataset, ReadEvent, given, read_event
 from metadata_service.problems import NotFoundError, ProblemError
-from metadata_service.repositories import access, datasets, grants, jobs, tenancy
+from metadata_service.repositories import access, datasets, grants, tenancy
+from metadata_service.repositories.bulk import ids_by_name
 from metadata_service.repositories.datasets import DatasetName
 
 Role = Literal["reader", "writer", "admin"]
@@ -223,7 +224,7 @@ def authorize_name(session: Session, principal: Principal, name: DatasetName) ->
         own = ", ".join(principal.namespaces)
         if not principal.covers(name[0]):  # which the name of a known dataset may be, found by its address
             raise ProblemError(403, f"The key {principal.name!r} may write in {own} only, and this lies elsewhere.")
-        for dataset_id in jobs.ids_by_name(session, [name]).values():
+        for dataset_id in ids_by_name(session, "dataset", [name]).values():
             dataset = datasets.get_dataset(session, dataset_id)
             if dataset is not None and not principal.covers(dataset.namespace):
                 raise ProblemError(403, f"{name[1]!r} in {name[0]!r} stands for a dataset of another namespace.")

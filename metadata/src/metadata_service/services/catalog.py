@@ -100,22 +100,16 @@ def describe_job(session: Session, job_id: UUID) -> JobDetail:
     if job is None or job.deleted_at is not None:
         raise NotFoundError("job", job_id)
     facets = load_facets(session, "job", [str(job_id)]).get(str(job_id), {})
-    sides: dict[str, dict[UUID, DatasetLink]] = {"input": {}, "output": {}}
-    edges = jobs.current_edges(session, job_id)
-    for dataset in datasets.get_many(session, {edge.dataset_id for edge in edges}):
-        shown = datasets.get_dataset(session, dataset.id)
-        if shown is None or shown.deleted_at is not None:
-            continue
-        for edge in edges:
-            if edge.dataset_id == dataset.id:
-                sides[edge.direction][shown.id] = dataset_link(shown)
-    inputs, outputs = (sorted(sides[side].values(), key=lambda d: (d.namespace, d.name)) for side in sides)
+    sides: dict[str, list[DatasetLink]] = {"input": [], "output": []}
+    for edge in jobs.current_edges(session, [job_id]).get(job_id, []):
+        if not edge.is_deleted:
+            sides[edge.direction].append(DatasetLink(id=edge.dataset_id, namespace=edge.namespace, name=edge.name))
     return JobDetail(
         **dict(jobs_out(session, [job])[0]),
         sql=_text(facets, "sql", "query"),
         facets=facets,
-        inputs=inputs,
-        outputs=outputs,
+        inputs=sides["input"],
+        outputs=sides["output"],
     )
 
 

@@ -15,10 +15,11 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.orm import Session
 
-from metadata_service.column_lineage import column_sources
+from metadata_service.column_lineage import column_sources, transformations
 from metadata_service.openlineage import check_event
 from metadata_service.repositories import aliases, datasets, jobs, quality_state, runs
 from metadata_service.repositories.aliases import Claim
+from metadata_service.repositories.bulk import ids_by_name
 from metadata_service.repositories.datasets import DatasetName
 from metadata_service.repositories.events import Stored
 from metadata_service.repositories.facets import FacetKey, FacetOwner, load_facets, save_facets
@@ -26,7 +27,7 @@ from metadata_service.repositories.jobs import ColumnFlow, JobName
 from metadata_service.repositories.schema_versions import save_versions
 from metadata_service.services import quality
 from metadata_service.services.projection import PROJECTED_FACETS, project
-from metadata_service.services.told import Told, dig
+from metadata_service.services.told import Told
 
 DIRECTIONS = ("input", "output")
 
@@ -119,17 +120,9 @@ def refresh_column_edges(session: Session, job_ids: Iterable[UUID], dataset_ids:
         for (job_id, dataset_id), facet in lineage.items()
         for field, source, item in column_sources(facet)
     ]
-    ids = jobs.ids_by_name(session, {source for *_, source, _ in sources}) if sources else {}
+    ids = ids_by_name(session, "dataset", {source for *_, source, _ in sources})
     flows = set()
     for job_id, dataset_id, field, source, item in sources:
-        transformations = item.get("transformations")
-        for how in transformations if isinstance(transformations, list) and transformations else [{}]:
-            kind, subtype, description = (
-                str(dig(how, key)) if dig(how, key) else None for key in ("type", "subtype", "description")
-            )
-            masking = dig(how, "masking") is True
-            flow = ColumnFlow(
-                job_id, dataset_id, field, ids[source], item["field"], kind, subtype, description, masking
-            )
-            flows.add(flow)
+        for how in transformations(item):
+            flows.add(ColumnFlow(job_id, dataset_id, field, ids[source], item["field"], *how))
     jobs.replace_column_edges(session, flows, jobs=job_ids, datasets=dataset_ids)

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from metadata_service.column_lineage import column_sources
-from metadata_service.repositories import jobs
+from metadata_service.column_lineage import column_sources, transformations
 from metadata_service.repositories import lineage as current
 from metadata_service.repositories import lineage_history as history
+from metadata_service.repositories.bulk import ids_by_name
 from metadata_service.repositories.lineage import FIRST, Reach, Way
 from metadata_service.repositories.lineage_history import EdgeThen
 from metadata_service.services import lineage
@@ -232,20 +232,16 @@ def _told_columns(session: Session, outputs: list[EdgeThen]) -> list[ColumnEdge]
         session, ((f"{edge.run_id or edge.job}/{edge.told}", key) for key, edge in keys.items())
     )
     told = [(keys[key], *item) for key, facet in facets for item in column_sources(facet)]
-    ids = jobs.ids_by_name(session, {source for _, _, source, _ in told}) if told else {}
+    ids = ids_by_name(session, "dataset", {source for _, _, source, _ in told})
     roots = current.canonical_ids(session, ids.values())
     edges: dict[ColumnEdge, None] = {}
     for output, column, source, item in told:
         if source not in ids:
             continue
-        transformations = item.get("transformations")
-        for how in transformations if isinstance(transformations, list) and transformations else [{}]:
-            kinds = [str(how[key]) if isinstance(how, dict) and how.get(key) else None for key in _KINDS]
+        for how in transformations(item):
+            kinds = how.type, how.subtype, how.description
             edges[roots[str(ids[source])], item["field"], output.dataset, column, output.job, *kinds] = None
     return list(edges)
-
-
-_KINDS = ("type", "subtype", "description")
 
 
 def _follow(edges: list[ColumnEdge], start: ColumnKey, way: Way, depth: int) -> list[ColumnKey]:

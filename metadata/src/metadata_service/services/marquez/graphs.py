@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from metadata_service.models import Dataset, Job
 from metadata_service.repositories import lineage, marquez
 from metadata_service.repositories.datasets import get_many
+from metadata_service.repositories.jobs import current_edges
 from metadata_service.repositories.lineage import Reach
 from metadata_service.services.marquez import shapes
 from metadata_service.services.marquez.names import Node, dataset_node, field_node, find_node, job_node, version_of_run
@@ -106,9 +107,8 @@ def _start_fields(session: Session, node: Node) -> list[tuple[UUID, str]]:
         return [(node.id, node.field)]
     ids = {node.id}
     if node.kind == "job":
-        outputs = marquez.edges_of_jobs(session, [node.id]).get(node.id, {"output": []})["output"]
-        names = [(item["namespace"], item["name"]) for item in outputs]
-        ids = set(marquez.find_by_names(session, "dataset", names).values()) if names else set()
+        edges = current_edges(session, [node.id]).get(node.id, [])
+        ids = {edge.dataset_id for edge in edges if edge.direction == "output"}
     canonical = {UUID(root) for root in lineage.canonical_ids(session, ids).values()}
     found = session.scalars(select(Dataset).where(Dataset.id.in_(canonical)))
     return [(dataset.id, field["name"]) for dataset in found for field in dataset.fields]

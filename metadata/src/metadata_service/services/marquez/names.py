@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from metadata_service.models import Dataset, Job
 from metadata_service.problems import FieldError, NotFoundError, UnprocessableError
-from metadata_service.repositories import datasets, marquez
+from metadata_service.repositories import datasets
+from metadata_service.repositories.bulk import ids_by_name
 
 VERSIONS = UUID("0c0f5d1e-9a55-5a0c-8a5b-6f5b1b9c7a11")
 _KINDS: dict[str, Literal["dataset", "job", "field"]] = {"dataset": "dataset", "job": "job", "datasetField": "field"}
@@ -62,7 +63,7 @@ def _find(session: Session, kind: str, text: str) -> tuple[UUID, str | None] | N
             raw = ":".join(parts[:cut]), ":".join(parts[cut:end])
             for namespace, name in (raw, (unquote(raw[0]), unquote(raw[1]))):
                 tried.setdefault((namespace, name), (namespace, name, field and unquote(field)))
-    known = marquez.find_by_names(session, "job" if kind == "job" else "dataset", list(tried))
+    known = ids_by_name(session, "job" if kind == "job" else "dataset", tried)
     for key, (_, _, field) in tried.items():
         if key in known:
             return known[key], field
@@ -86,7 +87,7 @@ def field_node(namespace: str, name: str, field: str) -> str:
 
 def find_dataset(session: Session, namespace: str, name: str) -> Dataset:
     """Return a dataset by any of its names; a deleted one is not there."""
-    ids = marquez.find_by_names(session, "dataset", [(namespace, name)])
+    ids = ids_by_name(session, "dataset", [(namespace, name)])
     dataset = datasets.get_dataset(session, ids[namespace, name]) if ids else None
     if dataset is None or dataset.deleted_at is not None:
         raise NotFoundError("dataset", f"{name!r} in {namespace!r}")
@@ -95,7 +96,7 @@ def find_dataset(session: Session, namespace: str, name: str) -> Dataset:
 
 def find_job(session: Session, namespace: str, name: str) -> Job:
     """Return a job; a deleted one is not there."""
-    ids = marquez.find_by_names(session, "job", [(namespace, name)])
+    ids = ids_by_name(session, "job", [(namespace, name)])
     job = session.get(Job, ids[namespace, name]) if ids else None
     if job is None or job.deleted_at is not None:
         raise NotFoundError("job", f"{name!r} in {namespace!r}")

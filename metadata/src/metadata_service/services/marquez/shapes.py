@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from metadata_service.models import Dataset, Job, Run
 from metadata_service.repositories import marquez, runs
 from metadata_service.repositories.facets import load_facets
+from metadata_service.repositories.jobs import current_edges
 from metadata_service.services.marquez.names import version_of_edges, version_of_run
 from metadata_service.services.projection import dataset_facets
 
@@ -71,7 +72,7 @@ def jobs(
     """Return jobs with their newest runs; with these inputs and outputs, or with all current ones."""
     ids = [job.id for job in found]
     facets = load_facets(session, "job", map(str, ids))
-    edges = marquez.edges_of_jobs(session, ids) if edges is None else edges
+    edges = edges_of_jobs(session, ids) if edges is None else edges
     newest = marquez.newest_runs(session, ids, most_runs)
     shown = {run["id"]: run for run in runs_by_id(session, [run for own in newest.values() for run in own])}
     parents = _parents(session, [own[0] for own in newest.values()])
@@ -111,6 +112,16 @@ def _job(job: Job, facets: dict[str, Any], edges: Edges, latest: list[Shape], pa
         "tags": [],
         "labels": [],
     }
+
+
+def edges_of_jobs(session: Session, job_ids: Iterable[UUID]) -> dict[UUID, Edges]:
+    """Return the current inputs and outputs of each job that has any."""
+    found: dict[UUID, Edges] = {}
+    for job_id, edges in current_edges(session, job_ids).items():
+        found[job_id] = {"input": [], "output": []}
+        for edge in edges:
+            found[job_id][edge.direction].append({"namespace": edge.namespace, "name": edge.name})
+    return found
 
 
 def edges_hash(edges: Edges) -> str:
