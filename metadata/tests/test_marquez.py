@@ -246,3 +246,18 @@ def test_deleting_and_untagging(api: TestClient, event: Make) -> None:
     assert api.delete("/api/v1/namespaces/tests").json()["isHidden"] is True
     assert api.get(job).status_code == 404
     assert api.delete(base, headers={"Authorization": ""}).status_code == 401
+
+
+def test_beyond_the_last_page_lists_say_how_many_there_are(api: TestClient, event: Make) -> None:
+    tagged = {"namespace": "db", "name": "a", "facets": {"tags": {"tags": [{"key": "hot", "value": "true"}]}}}
+    for minute, outputs in enumerate([[tagged], [tagged, "b"], [tagged, "b", "c"]]):
+        told = event(run=f"r{minute}", at=minute, outputs=outputs)
+        assert api.post("/api/v1/lineage", json=told).status_code == 201
+    for path, number in (
+        ("namespaces/tests/jobs/j/versions", 3), ("namespaces/db/datasets/a/versions", 3), ("namespaces", 2),
+        ("sources", 1), ("tags", 1), ("jobs", 1), ("namespaces/tests/jobs", 1), ("namespaces/db/datasets", 3),
+        ("namespaces/tests/jobs/j/runs", 3),
+    ):  # fmt: skip
+        first, beyond = (api.get(f"/api/v1/{path}", params={"limit": 2, "offset": at}).json() for at in (0, 10))
+        assert (first.pop("totalCount"), beyond.pop("totalCount")) == (number, number), path
+        assert [len(page) for shown in (first, beyond) for page in shown.values()] == [min(number, 2), 0], path

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from metadata_service.openlineage import DatasetEvent, ReadEvent, RunEvent
@@ -97,15 +97,25 @@ _SEEN_SOURCES = text(
 )
 
 
-def namespaces(session: Session, name: str | None, limit: int, offset: int) -> list[Any]:
-    """Return (name, owner, description, created, updated, number of all) of a page of namespaces, or of one."""
-    return list(session.execute(_NAMESPACES, {"name": name, "limit": limit, "offset": offset}))
+Rows = tuple[list[tuple[Any, ...]], int]
+"""A page of rows, and how many there are on all pages."""
 
 
-def sources(session: Session, name: str | None, limit: int, offset: int) -> list[Any]:
-    """Return (name, type, connection, description, uri of a facet, created, updated, number of all) of sources."""
-    query = _SEEN_SOURCES if is_narrowed(session) else _SOURCES
-    return list(session.execute(query, {"name": name, "limit": limit, "offset": offset}))
+def _paged(session: Session, query: TextClause, limit: int, offset: int, **given: Any) -> Rows:
+    """Return a page of a query whose last column is how many rows there are, without that column."""
+    found = session.execute(query, {**given, "limit": limit, "offset": offset}).all()
+    counted = found or session.execute(query, {**given, "limit": 1, "offset": 0}).all()  # beyond the last page
+    return [tuple(row[:-1]) for row in found], counted[0][-1] if counted else 0
+
+
+def namespaces(session: Session, name: str | None, limit: int, offset: int) -> Rows:
+    """Return (name, owner, description, created, updated) of namespaces by name, or of the one of a name."""
+    return _paged(session, _NAMESPACES, limit, offset, name=name)
+
+
+def sources(session: Session, name: str | None, limit: int, offset: int) -> Rows:
+    """Return (name, type, connection, description, uri of a facet, created, updated) of sources, or of one."""
+    return _paged(session, _SEEN_SOURCES if is_narrowed(session) else _SOURCES, limit, offset, name=name)
 
 
 _TAGS = text(
@@ -117,9 +127,9 @@ _TAGS = text(
 )
 
 
-def tags(session: Session, limit: int, offset: int) -> list[Any]:
-    """Return (name, description, number of all) of a page of tags."""
-    return list(session.execute(_TAGS, {"limit": limit, "offset": offset}))
+def tags(session: Session, limit: int, offset: int) -> Rows:
+    """Return (name, description) of tags by name."""
+    return _paged(session, _TAGS, limit, offset)
 
 
 _DESCRIBED = {
@@ -160,9 +170,9 @@ _VERSIONS = text(
 )
 
 
-def writing_runs(session: Session, dataset_id: UUID, limit: int, offset: int) -> list[Any]:
-    """Return (run, time, number of all) of a page of the runs that wrote a dataset, newest first."""
-    return list(session.execute(_VERSIONS, {"dataset": dataset_id, "limit": limit, "offset": offset}))
+def writing_runs(session: Session, dataset_id: UUID, limit: int, offset: int) -> Rows:
+    """Return (run, time) of the runs that wrote a dataset, newest first."""
+    return _paged(session, _VERSIONS, limit, offset, dataset=dataset_id)
 
 
 _CURRENT = text(
@@ -210,15 +220,15 @@ _JOB_VERSIONS = text(
         SELECT n.id, n.created_at, n.updated_at,
                string_agg(x.direction || ' ' || x.dataset_id, ',' ORDER BY x.direction, x.dataset_id) AS edges
           FROM newest n JOIN run_dataset x ON x.run_id = n.id GROUP BY n.id, n.created_at, n.updated_at)
-    SELECT md5(edges), min(created_at), (array_agg(id ORDER BY updated_at DESC, id DESC))[1], count(*) OVER ()
-      FROM told GROUP BY edges ORDER BY max(updated_at) DESC, 1 LIMIT :limit OFFSET :offset
+    SELECT min(created_at), (array_agg(id ORDER BY updated_at DESC, id DESC))[1], count(*) OVER ()
+      FROM told GROUP BY edges ORDER BY max(updated_at) DESC, md5(edges) LIMIT :limit OFFSET :offset
     """
 )
 
 
-def versions_of_job(session: Session, job_id: UUID, limit: int, offset: int) -> list[Any]:
-    """Return (hash of the edges, first seen, newest run, number of all) of a job's versions, by its last 1,000 runs."""
-    return list(session.execute(_JOB_VERSIONS, {"job": job_id, "limit": limit, "offset": offset}))
+def versions_of_job(session: Session, job_id: UUID, limit: int, offset: int) -> Rows:
+    """Return (first seen, newest run) of a job's versions, as its last 1,000 runs tell them, newest first."""
+    return _paged(session, _JOB_VERSIONS, limit, offset, job=job_id)
 
 
 MAX_COUNTED = 100_000

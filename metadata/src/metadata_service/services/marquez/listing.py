@@ -38,9 +38,8 @@ def list_dataset_versions(session: Session, namespace: str, name: str, limit: in
     A dataset that no run wrote has one version.
     """
     dataset = find_dataset(session, namespace, name)
-    found = marquez.writing_runs(session, dataset.id, limit, offset)
-    total = found[0][2] if found else _number(marquez.writing_runs(session, dataset.id, 1, 0))
-    versions = [_dataset_version(session, dataset, run_id) for run_id, _, _ in found]
+    found, total = marquez.writing_runs(session, dataset.id, limit, offset)
+    versions = [_dataset_version(session, dataset, run_id) for run_id, _ in found]
     if total == 0:
         total, versions = 1, [_dataset_version(session, dataset, None)] if offset == 0 < limit else []
     return {"versions": versions, "totalCount": total}
@@ -51,14 +50,11 @@ def get_dataset_version(session: Session, namespace: str, name: str, version: st
     dataset = find_dataset(session, namespace, name)
     if version == str(dataset.id):
         return _dataset_version(session, dataset, None)
-    for run_id, _, _ in marquez.writing_runs(session, dataset.id, 10_000, 0):
+    written, _ = marquez.writing_runs(session, dataset.id, 10_000, 0)
+    for run_id, _ in written:
         if version_of_run(run_id) == version:
             return _dataset_version(session, dataset, run_id)
     raise NotFoundError("version", f"{version} of {name!r} in {namespace!r}")
-
-
-def _number(first: list[Any]) -> int:
-    return first[0][2] if first else 0
 
 
 def _dataset_version(session: Session, dataset: Dataset, run_id: str | None) -> Shape:
@@ -115,9 +111,8 @@ def get_job(session: Session, namespace: str, name: str) -> Shape:
 def list_job_versions(session: Session, namespace: str, name: str, limit: int, offset: int) -> Shape:
     """Return a page of a job's versions, newest first: as many as it had different inputs and outputs."""
     job = find_job(session, namespace, name)
-    found = marquez.versions_of_job(session, job.id, limit, offset)
-    versions = [_job_version(session, job, *row[:3]) for row in found]
-    total = found[0][3] if found else len(marquez.versions_of_job(session, job.id, 1, 0))
+    found, total = marquez.versions_of_job(session, job.id, limit, offset)
+    versions = [_job_version(session, job, created, run_id) for created, run_id in found]
     if total == 0:
         shown = shapes.jobs(session, [job])[0]
         only = {
@@ -138,7 +133,7 @@ def get_job_version(session: Session, namespace: str, name: str, version: str) -
     raise NotFoundError("version", f"{version} of {name!r} in {namespace!r}")
 
 
-def _job_version(session: Session, job: Job, _: str, created: Any, run_id: str) -> Shape:
+def _job_version(session: Session, job: Job, created: Any, run_id: str) -> Shape:
     edges: dict[str, list[dict[str, str]]] = {"input": [], "output": []}
     for side, _told, dataset in runs.datasets_of_run(session, run_id):
         edges[side].append({"namespace": dataset.namespace, "name": dataset.name})

@@ -17,14 +17,13 @@ NOBODY = "anonymous"  # as Marquez calls the owner of a namespace that nobody de
 
 def list_namespaces(session: Session, limit: int, offset: int) -> Shape:
     """Return a page of the namespaces of datasets and jobs, and of those that were described, by name."""
-    found = marquez.namespaces(session, None, limit, offset)
-    total = found[0][5] if found else _count(marquez.namespaces(session, None, 1, 0))
+    found, total = marquez.namespaces(session, None, limit, offset)
     return {"namespaces": [_namespace(row) for row in found], "totalCount": total}
 
 
 def get_namespace(session: Session, name: str) -> Shape:
     """Return a namespace."""
-    found = marquez.namespaces(session, name, 1, 0)
+    found, _ = marquez.namespaces(session, name, 1, 0)
     if not found:
         raise NotFoundError("namespace", repr(name))
     return _namespace(found[0])
@@ -38,7 +37,7 @@ def put_namespace(session: Session, name: str, given: NamespaceIn) -> Shape:
 
 
 def _namespace(row: Any) -> Shape:
-    name, owner, description, created, updated, _ = row
+    name, owner, description, created, updated = row
     return {
         "name": name,
         "createdAt": created,
@@ -51,14 +50,13 @@ def _namespace(row: Any) -> Shape:
 
 def list_sources(session: Session, limit: int, offset: int) -> Shape:
     """Return a page of the sources: the namespaces of datasets, what dataSource facets name, what was described."""
-    found = marquez.sources(session, None, limit, offset)
-    total = found[0][7] if found else _count(marquez.sources(session, None, 1, 0))
+    found, total = marquez.sources(session, None, limit, offset)
     return {"sources": [_source(row) for row in found], "totalCount": total}
 
 
 def get_source(session: Session, name: str) -> Shape:
     """Return a source."""
-    found = marquez.sources(session, name, 1, 0)
+    found, _ = marquez.sources(session, name, 1, 0)
     if not found:
         raise NotFoundError("source", repr(name))
     return _source(found[0])
@@ -72,7 +70,7 @@ def put_source(session: Session, name: str, given: SourceIn) -> Shape:
 
 
 def _source(row: Any) -> Shape:
-    name, kind, connection, description, uri, created, updated, _ = row
+    name, kind, connection, description, uri, created, updated = row
     address = connection or uri or name
     return {
         "type": kind or (address.partition("://")[0] if "://" in address else "unknown").upper(),
@@ -86,16 +84,11 @@ def _source(row: Any) -> Shape:
 
 def list_tags(session: Session, limit: int, offset: int) -> Shape:
     """Return a page of the tags of datasets, and of those that were described or put on a field."""
-    found = marquez.tags(session, limit, offset)
-    total = found[0][2] if found else _count(marquez.tags(session, 1, 0))
-    return {"tags": [{"name": name, "description": text} for name, text, _ in found], "totalCount": total}
+    found, total = marquez.tags(session, limit, offset)
+    return {"tags": [{"name": name, "description": text} for name, text in found], "totalCount": total}
 
 
 def put_tag(session: Session, name: str, given: TagIn) -> Shape:
     """Describe a tag."""
     marquez.describe(session, "tag", name, datetime.now(UTC), description=given.description)
     return {"name": name, "description": given.description}
-
-
-def _count(first_page: list[Any]) -> int:
-    return first_page[0][-1] if first_page else 0

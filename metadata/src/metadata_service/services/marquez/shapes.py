@@ -192,7 +192,8 @@ def _versions(session: Session, run: Run) -> dict[str, list[Shape]]:
 def _version_read(session: Session, run: Run, dataset_id: UUID) -> str:
     """Return the version of an input: what the last run before this one made of it."""
     before = run.started_at or run.created_at
-    for writer, at, _ in marquez.writing_runs(session, dataset_id, 100, 0):
+    written, _ = marquez.writing_runs(session, dataset_id, 100, 0)
+    for writer, at in written:
         if at <= before and writer != run.id:
             return version_of_run(writer)
     return str(dataset_id)

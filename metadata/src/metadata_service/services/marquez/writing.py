@@ -197,7 +197,7 @@ def delete_namespace(session: Session, name: str) -> Shape:
 
 def _address(session: Session, by: Principal, source: str) -> str:
     """Return the address of a source as far as the key may know it, else its name."""
-    known = marquez.sources(session, source, 1, 0) if by.covers(source) else []
+    known, _ = marquez.sources(session, source, 1, 0) if by.covers(source) else ([], 0)
     return (known[0][2] or known[0][4] or source) if known else source
 
 
