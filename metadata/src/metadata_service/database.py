@@ -11,6 +11,7 @@ from alembic.config import Config
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from metadata_service.connecting import connect_arguments
 from metadata_service.settings import HubSettings
 
 log = structlog.get_logger(__name__)
@@ -26,18 +27,14 @@ def make_engine(settings: HubSettings, role: str | None = None) -> Engine:
         settings: The service's.
         role: As whom its connections work, if not as the one who logs in.
     """
-    options = "-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=20000 -c jit=off"
+    parameters = {"jit": "off", "role": role} if role else {"jit": "off"}
     return create_engine(
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
         pool_timeout=10,
         pool_pre_ping=True,
-        connect_args={
-            "connect_timeout": 3,
-            "application_name": "metadata_service",
-            "options": f"{options} -c role={role}" if role else options,
-        },
+        connect_args=connect_arguments("metadata_service", **parameters),
     )
 
 

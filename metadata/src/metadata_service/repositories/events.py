@@ -13,6 +13,7 @@ from psycopg.pq import ExecStatus, Format
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from metadata_service.connecting import connect_arguments
 from metadata_service.models import FailedEvent, QueuedEvent
 from metadata_service.openlineage import DatasetEvent, ReadEvent, RunEvent
 from metadata_service.repositories.bulk import Bigints, Bytes, Column, JsonTexts, Texts, Times, execute
@@ -54,13 +55,8 @@ class EventLog:
         Raises:
             psycopg.OperationalError: the database does not answer.
         """
-        options = "-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=20000"
-        return cls(
-            await psycopg.AsyncConnection.connect(
-                dsn, autocommit=True, connect_timeout=3, application_name="metadata_service_events", options=options
-            ),
-            keep_order,
-        )
+        arguments = connect_arguments("metadata_service_events")
+        return cls(await psycopg.AsyncConnection.connect(dsn, autocommit=True, **arguments), keep_order)
 
     async def append(self, events: Iterable[ReadEvent]) -> set[bytes]:
         """Store events and queue them for projection; return the digests of those that were not stored before.

@@ -10,6 +10,8 @@ from psycopg import sql
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ProgrammingError
 
+from metadata_service.connecting import connect_arguments
+
 SCHEMA = "curated"
 _SECONDS = 10  # that a query may take
 
@@ -27,10 +29,11 @@ class Warehouse:
 
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
-        options = f"-c default_transaction_read_only=on -c timezone=UTC -c statement_timeout={_SECONDS * 1000}"
-        connect = {"connect_timeout": 3, "application_name": "metadata_service_data", "options": options}
+        arguments = connect_arguments(
+            "metadata_service_data", default_transaction_read_only="on", statement_timeout=_SECONDS * 1000
+        )
         self._engine: Engine = create_engine(
-            url, pool_size=2, max_overflow=4, pool_timeout=5, pool_pre_ping=True, connect_args=connect
+            url, pool_size=2, max_overflow=4, pool_timeout=5, pool_pre_ping=True, connect_args=arguments
         )
 
     def dataset_of(self, table: str) -> tuple[str, str]:

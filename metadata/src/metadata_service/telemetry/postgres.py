@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 import structlog
 
+from metadata_service.connecting import connect_arguments
 from metadata_service.telemetry.model import Batch, Metric, Span, to_nanoseconds
 from metadata_service.telemetry.store import PATIENCE, StoreAwayError, ValueRefusedError, first_line, held
 
@@ -104,11 +105,7 @@ class PostgresStore:
                 if self._connection is None or not _is_alive(self._connection):
                     self._drop()
                     self._connection = psycopg.connect(
-                        self._dsn,
-                        autocommit=True,
-                        connect_timeout=3,
-                        application_name="metadata_service_telemetry",
-                        options="-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=20000",
+                        self._dsn, autocommit=True, **connect_arguments("metadata_service_telemetry")
                     )
                 yield self._connection
             except psycopg.Error as error:
