@@ -148,7 +148,7 @@ def read_all(settings: ConsumerSettings, topic: str) -> list[Message]:
     return found
 
 
-def send_raw(settings: ConsumerSettings, topic: str, *values: bytes, **headers: str) -> None:
+def send_raw(settings: ConsumerSettings, topic: str, *values: bytes | None, **headers: str) -> None:
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
     for value in values:
         producer.produce(topic, value=value, key=b"k", headers={name: text.encode() for name, text in headers.items()})
@@ -221,7 +221,7 @@ def test_what_can_never_be_written_is_a_dead_letter_and_can_be_sent_again(
     api: TestClient, hub: ConsumerSettings
 ) -> None:
     topic = hub.kafka_topic_lineage
-    send_raw(hub, topic, b"{", b'{"job": 1}', namespace="t", sender="x")
+    send_raw(hub, topic, b"{", None, b'{"job": 1}', namespace="t", sender="x")  # None is a tombstone
     send_raw(hub, topic, json.dumps(event("r-own", namespace="b")).encode(), namespace="b", bound="1")
     send_raw(hub, topic, json.dumps(event("r-own", namespace="a")).encode(), namespace="a", bound="1")
     send_raw(hub, topic, json.dumps(event("r-x", namespace="a")).encode(), namespace="b")

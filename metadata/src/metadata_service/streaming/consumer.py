@@ -87,8 +87,10 @@ class Handler(Protocol, Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class _Read(Generic[Item]):
+    """A message, and what it brings, or why it can't be read; one without a value brings nothing."""
+
     message: Message
-    item: Item | None
+    item: Item | None = None
     reason: str = ""
 
 
@@ -174,14 +176,19 @@ class StreamConsumer(Generic[Item]):
                 self._oldest = time.monotonic()
             read = self._read(message)
             self._pending.append(read)
-            # What can't be read is due at once: nothing of it is worth waiting for.
-            self._items += self._handler.batch_items if read.item is None else self._handler.size(read.item)
+            if read.item is not None:
+                self._items += self._handler.size(read.item)
+            elif read.reason:  # it is due at once: nothing of it is worth waiting for
+                self._items += self._handler.batch_items
 
     def _read(self, message: Message) -> _Read[Item]:
+        value = message.value()
+        if value is None:  # a tombstone, by which a compacted topic forgets a key
+            return _Read(message)
         try:
-            return _Read(message, self._handler.read(_headers(message), message.value() or b""))
+            return _Read(message, self._handler.read(_headers(message), value))
         except PoisonError as error:
-            return _Read(message, None, str(error))
+            return _Read(message, reason=str(error))
 
     def _write(self, consumer: Consumer) -> None:
         """Write what is pending, however long that takes, unless told to stop."""
@@ -206,7 +213,7 @@ class StreamConsumer(Generic[Item]):
         good = [(read.message, read.item) for read in batch if read.item is not None]
         try:
             refused = self._handler.write([item for _, item in good]) if good else {}
-            dead = [(read.message, read.reason) for read in batch if read.item is None]
+            dead = [(read.message, read.reason) for read in batch if read.reason]
             dead += [(good[place][0], reason) for place, reason in refused.items()]
             self._dead.add(self._handler.name, dead)
         except (RetryError, BrokerAwayError) as error:

@@ -21,6 +21,7 @@ from metadata_service.services.telemetry import reason_of
 from metadata_service.settings import ConsumerSettings
 from metadata_service.streaming.consumer import PoisonError, RetryError
 from metadata_service.telemetry.model import (
+    GRACE,
     Batch,
     Bounds,
     FieldFaultError,
@@ -190,7 +191,7 @@ class TelemetryHandler:
         """Return the spans and metrics that a message is, in the namespace of its header."""
         if "namespace" not in headers:
             raise PoisonError("The header namespace is missing.")
-        bounds = Bounds(self._retention_days)
+        bounds = Bounds(self._retention_days, GRACE)
         try:
             namespace = read_name("namespace", headers["namespace"])
             batch = msgspec.json.decode(value, type=Batch)

@@ -1,12 +1,14 @@
 """Spans and metrics in ClickHouse, or in its engine embedded (chDB), which has the same tables.
 
 Idempotent: a row that is written again replaces itself. The rollup is not fed by rows but computed from the table, for
-the minutes that a write touched, so it is right however often that happens.
+the minutes that a write touched, so it is right however often that happens. Minutes of which spans were dropped before
+the retention was raised stay as they are.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,6 +77,7 @@ SELECT namespace, toStartOfMinute(start_time) AS minute, pipeline, service_name,
        quantilesTDigestState(0.5, 0.95, 0.99)(duration_ns / 1e9), now64(6)
   FROM spans FINAL
  WHERE namespace = {namespace:String} AND toStartOfMinute(start_time) IN {minutes:Array(DateTime('UTC'))}
+   AND toStartOfMinute(start_time) >= (SELECT max(since) FROM spans_kept)
  GROUP BY namespace, minute, pipeline, service_name, name
 """
 _SPANS_OF_RUN = """
@@ -206,6 +209,9 @@ class ClickHouseStore:
             )
             if ttl not in str(made):
                 log.info("telemetry_retention_changed", table=table, days=self._days - 1)
+                before = re.search(r"toIntervalDay\((\d+)\)", str(made))
+                if table == "spans" and before is not None:
+                    client.command(f"INSERT INTO spans_kept SELECT now('UTC') - toIntervalDay({before[1]})")
                 client.command(f"ALTER TABLE {table} MODIFY TTL {ttl}")
 
 

@@ -25,6 +25,7 @@ MAX_CONTENT = 512 * 1024  # characters of all attributes and events of an item
 MAX_TIME = 2**63  # nanoseconds: what the stores can tell
 MAX_COUNT = 2**64 - 1
 FUTURE = timedelta(days=1)  # clocks go wrong, but not further than this
+GRACE = timedelta(hours=12)  # for what waits between the hub and a store, which keeps it for a day longer
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Status = Literal["unset", "ok", "error"]
@@ -102,11 +103,14 @@ _Item = TypeVar("_Item", Span, Metric)
 
 
 class Bounds:
-    """The times that are taken: not before what the store forgets, nor further ahead than clocks go wrong."""
+    """The times that are taken: not before what the store forgets, nor further ahead than clocks go wrong.
 
-    def __init__(self, retention_days: int) -> None:
+    What was taken once, and has waited since, is let in for `grace` longer.
+    """
+
+    def __init__(self, retention_days: int, grace: timedelta = timedelta(0)) -> None:
         now = datetime.now(UTC)
-        self.oldest = to_nanoseconds(now - timedelta(days=retention_days))
+        self.oldest = to_nanoseconds(now - timedelta(days=retention_days) - grace)
         self.newest = to_nanoseconds(now + FUTURE)
 
     def check(self, time: int) -> None:
