@@ -13,7 +13,7 @@ from dataplatform_cli.bench.kafka import Broker
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("tests", ["metadata/tests/test_streaming.py", "sdk/tests/test_transports.py"])
+@pytest.mark.parametrize("tests", ["metadata/tests/streaming", "sdk/tests/test_transports.py"])
 def test_it_works_with_a_real_kafka(kafka: Broker, repository: Path, tests: str) -> None:
     environment = os.environ | {"DP_TEST_KAFKA": kafka.address}
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", str(repository / tests)]
