@@ -32,11 +32,8 @@ class Observation(Protocol):
     def suspend(self) -> None:
         """Give the context back what was current before."""
 
-    def join(self, other: Observation) -> None:
-        """Take note of another observation of the same call, which began later and is current now."""
-
     def start(self) -> None:
-        """Tell that the call begins; all its observations have begun."""
+        """Tell that the call begins; all its observations have begun, and are current."""
 
     def end(self, error: BaseException | None) -> None:
         """Take note of how the call ended."""
@@ -69,8 +66,6 @@ class _Watch:
                 if observation is not None:
                     observation.resume()
                     self._observations.append(observation)
-                    for earlier in self._observations[:-1]:
-                        earlier.join(observation)
             except Exception:
                 log.exception("a call is not observed")
         for observation in self._observations:

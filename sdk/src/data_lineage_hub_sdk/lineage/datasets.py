@@ -64,11 +64,11 @@ def placed(dataset: Dataset, namespace: str) -> Dataset:
         return dataset
     address = _URI.fullmatch(dataset.name)
     if address is None:
-        return dataset._replace(namespace=namespace)
+        return Dataset(namespace, dataset.name, dataset.type, dataset.format)
     scheme, authority, path = address["scheme"].lower(), address["authority"], address["path"]
     if scheme == "file":
-        return dataset._replace(namespace=f"file://{authority}" if authority else "file", name=f"/{path}")
-    return dataset._replace(namespace=f"{scheme}://{authority}", name=path or "/")
+        return Dataset(f"file://{authority}" if authority else "file", f"/{path}", dataset.type, dataset.format)
+    return Dataset(f"{scheme}://{authority}", path or "/", dataset.type, dataset.format)
 
 
 def read_specs(specs: Sequence[DatasetSpec], namespace: str) -> tuple[Dataset, ...]:

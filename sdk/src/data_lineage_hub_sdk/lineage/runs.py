@@ -84,7 +84,7 @@ class Run:
         self.ref = RunRef(new_run_id(self._started), job.namespace, job.name)
         self.parent = outer.ref if outer is not None else client.settings.parent
         self.root: RunRef = outer.root if outer is not None else client.settings.root or self.parent or self.ref
-        self.trace = active_span()
+        self.trace: tuple[int, int] | None = None
 
     @property
     def run_id(self) -> str:
@@ -104,7 +104,8 @@ class Run:
         self._facets = {**self._facets, name: facet}
 
     def start(self) -> None:
-        """Tell that the run has started."""
+        """Tell that the run has started, within the span that is current now, such as that of the same call."""
+        self.trace = active_span()
         self._client.record(Record("START", self._started, self, self.inputs, self.outputs, {}, None))
 
     def resume(self) -> None:
@@ -115,10 +116,6 @@ class Run:
     def suspend(self) -> None:
         """Make current again what was before."""
         _current.set(self._outer)
-
-    def join(self, other: instrument.Observation) -> None:
-        """Take note of the span of the same call."""
-        self.trace = active_span() or self.trace
 
     def end(self, error: BaseException | None = None) -> None:
         """Tell how the run ended: completed, failed, or aborted by whoever waited for it."""

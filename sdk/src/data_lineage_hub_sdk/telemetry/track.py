@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
 from data_lineage_hub_sdk import defaults
-from data_lineage_hub_sdk.instrument import Arguments, Function, Observation, watch_calls
+from data_lineage_hub_sdk.instrument import Arguments, Function, watch_calls
 from data_lineage_hub_sdk.lineage.runs import current_run
 from data_lineage_hub_sdk.lineage.track import function_name
 from data_lineage_hub_sdk.telemetry.client import TelemetryClient
@@ -38,9 +38,6 @@ class _CallSpan:
             }
         self._span: Span = instruments.tracer.start_span(name, attributes=attributes)
         self._began = time.perf_counter()
-
-    def join(self, other: Observation) -> None:
-        """Do nothing: a run of the same call began before."""
 
     def start(self) -> None:
         """Do nothing: the span has begun."""
