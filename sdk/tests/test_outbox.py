@@ -8,8 +8,6 @@ import logging
 import multiprocessing
 import socket
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from data_lineage_hub_sdk import LineageHubClient, configure, flush, lineage_track
-from data_lineage_hub_sdk.settings import Settings, from_environment
+from data_lineage_hub_sdk import LineageHubClient
 from data_lineage_hub_sdk.spool import Spool
 
 
@@ -203,127 +200,6 @@ def test_a_disk_that_takes_nothing_is_told_and_survived(
     assert "1 records of lineage or telemetry are lost" in caplog.text
 
 
-SCRIPT = """
-import os, sys, time
-from data_lineage_hub_sdk import configure, flush, lineage_track
-configure(url=sys.argv[1], namespace="team", spool_dir=sys.argv[2], timeout=float(sys.argv[4]),
-    flush_timeout=float(sys.argv[5]))
-
-@lineage_track("job{number}")
-def load(number): ...
-
-def many(first):
-    for number in range(first, first + 5):
-        load(number)
-
-many(0)
-how = sys.argv[3]
-if how == "kill":
-    flush(2)
-    print("flushed", flush=True)
-    many(5)
-    flush(2)
-    os.kill(os.getpid(), 9)
-if how == "fork":
-    if os.fork() == 0:
-        many(5)
-    else:
-        os.wait()
-if how == "spawn in fork":
-    import multiprocessing
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        pool.map(many, [5, 10])
-        pool.close()
-        pool.join()
-if how == "fail":
-    raise SystemExit(3)
-"""
-
-
-def run_script(
-    url: str, spool: Path, how: str, timeout: float = 0.3, flush_timeout: float = 20
-) -> tuple[subprocess.CompletedProcess[str], float]:
-    """Run the script; return how it ended, and after how many seconds."""
-    began = time.monotonic()
-    command = [sys.executable, "-c", SCRIPT, url, str(spool), how, str(timeout), str(flush_timeout)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    return done, time.monotonic() - began
-
-
-def started(hub: Any) -> list[int]:
-    return sorted(numbers([item for item in hub.events if item["eventType"] == "START"]))
-
-
-@pytest.mark.parametrize(("how", "count"), [("end", 5), ("fail", 5), ("fork", 10), ("spawn in fork", 15)])
-def test_the_end_of_a_process_delivers_what_it_has(hub: Any, fresh: None, tmp_path: Path, how: str, count: int) -> None:
-    done, _ = run_script(hub.url, tmp_path, how, 15)
-    assert done.returncode == (3 if how == "fail" else 0), done.stderr
-    assert "Traceback" not in done.stderr
-    assert started(hub) == list(range(count))
-    assert len(hub.events) == 2 * count  # each run's end too, and nothing twice
-
-
-def test_what_a_killed_process_left_the_next_one_delivers(hub: Any, fresh: None, tmp_path: Path) -> None:
-    gone = f"http://127.0.0.1:{hub.server_port}"
-    hub.status = 503
-    done, _ = run_script(gone, tmp_path, "kill")
-    assert done.returncode == -9
-    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    assert len(list(folder.glob("*.lineage"))) == 2  # of before and after; no half-written file
-    hub.status = 0
-    (folder / ".unreachable").unlink()
-    done, _ = run_script(gone, tmp_path, "end", 15)
-    assert started(hub) == sorted([*range(10), *range(5)])
-    assert not list(folder.glob("*.lineage"))
-
-
-def test_what_waits_can_be_sent_by_hand(hub: Any, fresh: None, tmp_path: Path) -> None:
-    def by_hand(*arguments: str) -> tuple[int, str]:
-        environment = {
-            "LINEAGE_HUB_URL": hub.url,
-            "LINEAGE_HUB_NAMESPACE": "team",
-            "LINEAGE_HUB_SPOOL_DIR": str(tmp_path),
-        }
-        command = [sys.executable, "-m", "data_lineage_hub_sdk", *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert not done.stderr
-        return done.returncode, done.stdout
-
-    hub.status = 503
-    run_script(hub.url, tmp_path, "end")
-    assert by_hand()[0] == 1
-    code, told = by_hand("drain")
-    assert (code, told.splitlines()[0].startswith("sent 0, refused 0, left 1: HTTP 503")) == (1, True)
-    hub.status = 0
-    code, told = by_hand("drain")
-    assert (code, told.splitlines()[0]) == (0, "sent 1, refused 0, left 0")
-    assert started(hub) == list(range(5))
-
-
-def test_a_short_script_waits_for_a_dead_hub_but_once(fresh: None, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=1) as silent:  # takes connections, never answers
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        first, _ = run_script(url, tmp_path, "end", 0.3)
-        second, took = run_script(url, tmp_path, "end", 30)
-    assert (first.returncode, second.returncode) == (0, 0), second.stderr
-    assert took < 5
-    assert sum(len(json.loads(file.read_text())["events"]) for file in tmp_path.glob("*/*.lineage*")) == 20
-
-
-def test_one_teams_spool_is_not_sent_with_anothers_key(fresh: None, tmp_path: Path) -> None:
-    folders = {
-        Settings(spool_dir=str(tmp_path), url=url, namespace=namespace, api_key=key).spool_folder
-        for url, namespace, key in (
-            ("http://a", "one", "k1"),
-            ("http://a", "one", "k2"),
-            ("http://a", "two", "k1"),
-            ("http://b", "one", "k1"),
-            ("http://a", "one/", "k1"),
-        )
-    }
-    assert len(folders) == 4  # a new key of the same team delivers what waited
-
-
 def test_the_spool_may_hold_nonsense(hub: Any, client: Any) -> None:
     spool: Spool = client._outbox.spool
     spool.add(b'{"namespace": "team", "eve', "lineage")
@@ -335,60 +211,6 @@ def test_the_spool_may_hold_nonsense(hub: Any, client: Any) -> None:
     until(lambda: client.flush(1))
     assert numbers(hub.events) == [1, 2, 3]
     assert len(list(spool.rejected.glob("*.json"))) == 3
-
-
-def test_wrong_variables_are_told_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    given = {
-        "LINEAGE_HUB_URL": "localhost:8000",
-        "LINEAGE_HUB_TIMEOUT": "soon",
-        "LINEAGE_HUB_QUEUE_SIZE": "0",
-        "LINEAGE_HUB_NAMESPACE": "team",
-        "LINEAGE_HUB_TRANSPROT": "file",
-        "OPENLINEAGE_PARENT_ID": "nonsense",
-    }
-    settings = from_environment(given)
-    assert (settings.url, settings.timeout, settings.queue_size, settings.namespace) == ("", 5.0, 20_000, "team")
-    for told in (
-        "LINEAGE_HUB_URL is left out: 'localhost:8000' is no address",
-        "LINEAGE_HUB_TIMEOUT is left out",
-        "LINEAGE_HUB_QUEUE_SIZE is left out: queue_size must be a number from 1",
-        "LINEAGE_HUB_TRANSPROT means nothing to the lineage SDK: do you mean LINEAGE_HUB_TRANSPORT?",
-        "OPENLINEAGE_PARENT_ID is left out",
-    ):
-        assert told in caplog.text
-    assert from_environment({"LINEAGE_HUB_TRANSPORT": "kafka"}).chosen_transport == "noop"
-    assert from_environment({"LINEAGE_HUB_TRANSPORT": "pigeon"}).chosen_transport == "noop"
-    assert "secret" not in repr(from_environment({"LINEAGE_HUB_API_KEY": "secret"}))
-
-
-def test_configure_is_told_where_it_is_called(fresh: None, hub: Any) -> None:
-    with pytest.raises(TypeError, match="do you mean 'namespace'"):
-        configure(namspace="x")
-    with pytest.raises(ValueError, match="there is no transport 'pigeon'"):
-        configure(transport="pigeon")
-    with pytest.raises(ValueError, match="needs `url`"):
-        configure(transport="http")
-
-    @lineage_track("job1")
-    def load() -> None: ...
-
-    configure(url=hub.url, transport="http", namespace="before")
-    load()
-    configure(namespace="after")
-    load()
-    assert flush(5)
-    assert [body["namespace"] for body in hub.bodies] == ["before", "after"]
-
-
-def test_importing_the_package_is_light() -> None:
-    heavy = ("requests", "httpx", "openlineage", "opentelemetry", "attr", "pydantic", "asyncio", "confluent_kafka")
-    for code in (
-        "import data_lineage_hub_sdk",
-        "from data_lineage_hub_sdk import lineage_track, lineage_run, configure, LineageHubClient",
-    ):
-        check = f"{code}\nimport sys\nprint([name for name in {heavy} if name in sys.modules])"
-        found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout
-        assert found.strip() == "[]"
 
 
 def test_a_wrong_kafka_or_file_is_told(fresh: None, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
