@@ -101,6 +101,18 @@ class UnprocessableError(ProblemError):
         return cls(detail, [_field_error(item) for item in error.errors()])
 
 
+def reason_of(problem: ProblemError) -> str:
+    """Return what a problem says, and its fields' faults, in a line."""
+    faults = "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in problem.errors)
+    return f"{problem.detail} {faults}".strip()
+
+
+def first_line(error: object) -> str:
+    """Return the first line of an error's text, which with Postgres' says what is wrong; its type if it has no text."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def _field_error(item: Any) -> FieldError:
     location = [str(part) for part in item["loc"] if part not in ("body", "query", "path", "header")]
     return FieldError(".".join(location), str(item["msg"]).removeprefix("Value error, "))
@@ -150,14 +162,14 @@ def install_handlers(app: FastAPI) -> None:
     @app.exception_handler(DataError)
     @app.exception_handler(IntegrityError)
     async def on_bad_data(request: Request, error: DataError) -> Response:
-        reason = str(error.orig).strip().splitlines()[0]
-        return problem_response(request, UnprocessableError(f"The store refused the data: {reason}", []))
+        refused = UnprocessableError(f"The store refused the data: {first_line(error.orig)}", [])
+        return problem_response(request, refused)
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)
     @app.exception_handler(PoolTimeoutError)
     async def on_database_away(request: Request, error: Exception) -> Response:
-        log.warning("database_unavailable", reason=str(error).strip().splitlines()[0])
+        log.warning("database_unavailable", reason=first_line(error))
         problem = ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer; try again.", headers={"Retry-After": "5"}
         )

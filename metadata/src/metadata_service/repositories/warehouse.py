@@ -11,6 +11,7 @@ from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ProgrammingError
 
 from metadata_service.connecting import connect_arguments
+from metadata_service.problems import first_line
 
 SCHEMA = "curated"
 _SECONDS = 10  # that a query may take
@@ -69,7 +70,7 @@ class Warehouse:
                 found = connection.exec_driver_sql(text, (*values, limit, offset)).scalars().all()
                 total = connection.exec_driver_sql(count.as_string(driver), values).scalar() or 0  # type: ignore[arg-type]
         except ProgrammingError as error:
-            raise TableMissing(str(error.orig).splitlines()[0]) from error
+            raise TableMissing(first_line(error.orig)) from error
         return [json.loads(row) for row in found], int(total)
 
     def close(self) -> None:

@@ -15,13 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from metadata_service.dependencies import check_writer, read_body
 from metadata_service.lean import Answer, LeanRoute
 from metadata_service.openlineage import ReadEvent
-from metadata_service.problems import FieldError, ProblemError, UnprocessableError
+from metadata_service.problems import FieldError, ProblemError, UnprocessableError, reason_of
 from metadata_service.routers.events import LARGE, refused_runs, run_of
 from metadata_service.routers.system import projection
 from metadata_service.schemas.hub import Accepted, Dependency, HubHealth
 from metadata_service.services.access import Principal
 from metadata_service.services.hub import Refusals, Transport, own_namespace, read_lineage
-from metadata_service.services.telemetry import read_telemetry, reason_of
+from metadata_service.services.telemetry import read_telemetry
 from metadata_service.streaming.messages import Sender
 from metadata_service.streaming.producer import BrokerAwayError
 from metadata_service.telemetry import otlp

@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 
 from metadata_service.openlineage import ReadEvent, load_json, read_event
-from metadata_service.problems import FieldError, ProblemError, UnprocessableError
+from metadata_service.problems import FieldError, ProblemError, UnprocessableError, first_line
 from metadata_service.services.access import Principal, authorize_event
 from metadata_service.services.intake import Intake, is_fault_of_data
 from metadata_service.settings import HubSettings
@@ -67,7 +67,7 @@ class Direct:
         faults = {number: item for number, item in enumerate(outcomes) if isinstance(item, psycopg.Error)}
         if any(not is_fault_of_data(fault) for fault in faults.values()):
             raise unavailable("The database")
-        return {number: f"The store refused it: {str(fault).splitlines()[0]}" for number, fault in faults.items()}
+        return {number: f"The store refused it: {first_line(fault)}" for number, fault in faults.items()}
 
     async def take_telemetry(self, batches: Sequence[Batch], sender: Sender) -> None:
         """Store spans and metrics."""

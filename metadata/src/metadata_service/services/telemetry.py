@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metadata_service.openlineage import load_json
-from metadata_service.problems import FieldError, ProblemError, UnprocessableError
+from metadata_service.problems import FieldError, ProblemError, UnprocessableError, reason_of
 from metadata_service.services.access import Principal
 from metadata_service.services.hub import own_namespace
 from metadata_service.telemetry.model import Batch, Bounds, Metric, Span, read_metric, read_span
@@ -36,9 +36,3 @@ def read_telemetry(body: bytes, principal: Principal, bounds: Bounds) -> tuple[B
             else:
                 getattr(batch, name).append(read)
     return batch, refused
-
-
-def reason_of(problem: ProblemError) -> str:
-    """Return what a problem says, and its fields' faults, in a line."""
-    faults = "; ".join(f"{e.field}: {e.message}" if e.field else e.message for e in problem.errors)
-    return f"{problem.detail} {faults}".strip()

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from metadata_service.problems import first_line
 from metadata_service.repositories import retention, search
 from metadata_service.schemas.upkeep import Forgotten
 
@@ -71,7 +72,7 @@ class Upkeep:
                     done = forget(self._sessions, self._retention_days)
                     log.info("forgot_old", before=done.before.isoformat(), events=done.events, runs=done.runs)
             except SQLAlchemyError as error:  # the database is away; the next round tries again
-                log.warning("upkeep_failed", reason=str(error).strip().splitlines()[0])
+                log.warning("upkeep_failed", reason=first_line(error))
 
     def _learn(self) -> None:
         while not self._stopped.is_set():

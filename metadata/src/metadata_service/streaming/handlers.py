@@ -14,10 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from metadata_service.openlineage import DatasetEvent, ReadEvent, RunEvent, read_event
-from metadata_service.problems import ProblemError
+from metadata_service.problems import ProblemError, reason_of
 from metadata_service.repositories import access
 from metadata_service.services.intake import Intake, is_fault_of_data
-from metadata_service.services.telemetry import reason_of
 from metadata_service.settings import ConsumerSettings
 from metadata_service.streaming.consumer import PoisonError, RetryError
 from metadata_service.telemetry.model import (
@@ -31,7 +30,7 @@ from metadata_service.telemetry.model import (
     read_name,
     read_span,
 )
-from metadata_service.telemetry.store import StoreAwayError, TelemetryStore, first_line, write_apart
+from metadata_service.telemetry.store import StoreAwayError, TelemetryStore, error_line, write_apart
 
 ATTEMPTS = 5  # at an event that Marquez fails at
 
@@ -84,14 +83,14 @@ class LineageHandler:
         try:
             refused = self._foreign(items)
         except SQLAlchemyError as error:
-            raise RetryError(first_line(error)) from error
+            raise RetryError(error_line(error)) from error
         places = [place for place in range(len(items)) if place not in refused]
         outcomes = self._runner.run(self._intake.store([items[place].event for place in places]))
         for place, outcome in zip(places, outcomes, strict=True):
             if isinstance(outcome, psycopg.Error):
                 if not is_fault_of_data(outcome):
-                    raise RetryError(first_line(outcome))
-                refused[place] = f"The store refused it: {first_line(outcome)}"
+                    raise RetryError(error_line(outcome))
+                refused[place] = f"The store refused it: {error_line(outcome)}"
         return refused
 
     def close(self) -> None:
@@ -152,7 +151,7 @@ class MarquezHandler:
                 answer = self._client.post("/api/v1/lineage", content=event)
                 is_refused = answer.status_code in (400, 413, 422) or self._fails_at(event, answer)
             except httpx.HTTPError as error:
-                raise RetryError(f"Marquez: {first_line(error)}") from error
+                raise RetryError(f"Marquez: {error_line(error)}") from error
             if is_refused:
                 refused[place] = f"Marquez refused it: HTTP {answer.status_code} {answer.text[:500]}"
             elif not answer.is_success:

@@ -24,7 +24,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DataError
 from clickhouse_connect.driver.query import QueryResult
 
 from metadata_service.telemetry.model import Batch, Metric, Span, SpanEvent
-from metadata_service.telemetry.store import PATIENCE, StoreAwayError, ValueRefusedError, first_line, held
+from metadata_service.telemetry.store import PATIENCE, StoreAwayError, ValueRefusedError, error_line, held
 
 log = structlog.get_logger(__name__)
 
@@ -155,11 +155,11 @@ class ClickHouseStore:
                     self._client = self._connect()
                 yield self._client
             except DataError as error:  # it does not fit the column, and never left the client
-                raise ValueRefusedError(first_line(error)) from error
+                raise ValueRefusedError(error_line(error)) from error
             # urllib3's errors come through as they are where a connection breaks in the middle.
             except (ClickHouseError, OSError) as error:
                 self._drop()
-                raise StoreAwayError(first_line(error)) from error
+                raise StoreAwayError(error_line(error)) from error
 
     def _connect(self) -> Client:
         if self._url.scheme == "chdb":

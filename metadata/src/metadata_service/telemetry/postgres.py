@@ -16,7 +16,7 @@ import structlog
 
 from metadata_service.connecting import connect_arguments
 from metadata_service.telemetry.model import Batch, Metric, Span, to_nanoseconds
-from metadata_service.telemetry.store import PATIENCE, StoreAwayError, ValueRefusedError, first_line, held
+from metadata_service.telemetry.store import PATIENCE, StoreAwayError, ValueRefusedError, error_line, held
 
 log = structlog.get_logger(__name__)
 
@@ -111,9 +111,9 @@ class PostgresStore:
             except psycopg.Error as error:
                 # A value that doesn't fit (classes data, integrity, program limit, or what no client can send).
                 if isinstance(error, psycopg.DataError) or (error.sqlstate or "")[:2] in ("22", "23", "54"):
-                    raise ValueRefusedError(first_line(error)) from error
+                    raise ValueRefusedError(error_line(error)) from error
                 self._drop()
-                raise StoreAwayError(first_line(error)) from error
+                raise StoreAwayError(error_line(error)) from error
 
     def _forget(self, connection: psycopg.Connection[Any]) -> None:
         """Drop some of what is too old, and the rest after the next writes; what was written is safe in any case."""
@@ -121,7 +121,7 @@ class PostgresStore:
         try:
             gone = [connection.execute(statement, given).rowcount for statement in (_FORGET_SPANS, _FORGET_METRICS)]
         except psycopg.Error as error:
-            log.warning("telemetry_not_forgotten", reason=first_line(error))
+            log.warning("telemetry_not_forgotten", reason=error_line(error))
         else:
             if max(gone) == _FORGET_AT_ONCE:
                 return

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
+from metadata_service.problems import first_line
 from metadata_service.settings import HubSettings
 from metadata_service.telemetry.model import Batch, Span
 
@@ -101,7 +102,6 @@ def write_apart(store: TelemetryStore, groups: Sequence[Sequence[Batch]]) -> dic
     return {}
 
 
-def first_line(error: BaseException) -> str:
-    """Return an error in a line."""
-    lines: list[Any] = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+def error_line(error: BaseException) -> str:
+    """Return type and first line of an error."""
+    return f"{type(error).__name__}: {first_line(error)}"
