@@ -1,4 +1,4 @@
-"""Templates of the web pages, and how they write times, lengths and values."""
+"""How answers are written: JSON, and the templates of the web pages with their times, lengths and values."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
+from fastapi.responses import Response
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
@@ -105,3 +107,8 @@ templates.env.filters |= {
     "query": urlencode,
     "when": datetime.fromisoformat,
 }
+
+
+def encoded(answer: Any, status: int = 200) -> Response:
+    """Return an answer as JSON: dictionaries, with parts that may be JSON already."""
+    return Response(msgspec.json.encode(answer), status, media_type="application/json")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
-from sqlalchemy import Date, case, cast, distinct, func, literal_column, select
+from sqlalchemy import case, distinct, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from metadata_service.models import (
@@ -100,11 +97,3 @@ def most_used(session: Session, limit: int) -> list[tuple[Dataset, int]]:
     query = select(Dataset, counted.c.jobs).join(counted, counted.c.id == Dataset.id)
     rows = session.execute(query.order_by(counted.c.jobs.desc(), Dataset.namespace, Dataset.name).limit(limit))
     return [(dataset, jobs) for dataset, jobs in rows]
-
-
-def results_by_day(session: Session, since: datetime) -> list[tuple[Any, str, int]]:
-    """Return (day, status, number of results) since a time."""
-    day = cast(func.timezone("UTC", QualityResult.checked_at), Date)
-    query = select(day, QualityResult.status, func.count()).where(QualityResult.checked_at >= since)
-    rows = session.execute(query.group_by(day, QualityResult.status).order_by(day))
-    return [(at, status, number) for at, status, number in rows]

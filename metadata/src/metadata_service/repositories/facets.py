@@ -86,3 +86,9 @@ def load_facets(
 def delete_facets(session: Session, owner_type: OwnerType, owner_id: str) -> None:
     """Forget the facets of an owner."""
     session.execute(delete(Facet).where(Facet.owner_type == owner_type, Facet.owner_id == owner_id))
+
+
+def facet_text(facets: Mapping[str, Any], facet: str, key: str) -> str | None:
+    """Return the text at a facet's key; None if there is none, or something else than text."""
+    value = facets.get(facet, {}).get(key)
+    return value if isinstance(value, str) and value else None

@@ -121,13 +121,13 @@ def recent_statuses(session: Session, dataset_id: UUID, most: int) -> dict[tuple
     return found
 
 
-def results_by_day(session: Session, dataset_id: UUID, since: datetime) -> list[tuple[date, str, int]]:
-    """Return (day in UTC, status, results) of a dataset from a time on."""
-    names = select(Dataset.id).where(or_(Dataset.id == dataset_id, Dataset.canonical_id == dataset_id))
+def results_by_day(session: Session, since: datetime, dataset_id: UUID | None = None) -> list[tuple[date, str, int]]:
+    """Return (day in UTC, status, results) from a time on, of a dataset or of all."""
     day = cast(func.timezone("UTC", QualityResult.checked_at), Date)
-    query = (
-        select(day, QualityResult.status, func.count())
-        .where(QualityResult.dataset_id.in_(names), QualityResult.checked_at >= since)
-        .group_by(day, QualityResult.status)
-    )
-    return [(found, status, number) for found, status, number in session.execute(query)]
+    query = select(day, QualityResult.status, func.count()).where(QualityResult.checked_at >= since)
+    if dataset_id is not None:
+        names = select(Dataset.id).where(or_(Dataset.id == dataset_id, Dataset.canonical_id == dataset_id))
+        query = query.where(QualityResult.dataset_id.in_(names))
+    return [
+        (found, status, number) for found, status, number in session.execute(query.group_by(day, QualityResult.status))
+    ]

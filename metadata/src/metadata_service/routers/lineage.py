@@ -5,14 +5,14 @@ Answers are encoded as they are, without a model of each node: a graph may have 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from metadata_service.dependencies import DbSession
 from metadata_service.openlineage import RunId, Time
+from metadata_service.rendering import encoded
 from metadata_service.repositories.lineage import Reach
 from metadata_service.schemas.lineage import (
     ColumnLineage,
@@ -46,11 +46,6 @@ async def get_reach(
 
 
 Walk = Annotated[Reach, Depends(get_reach)]
-
-
-def encoded(answer: dict[str, Any]) -> Response:
-    """Return an answer as JSON."""
-    return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 @router.get("/datasets/{dataset_id}/lineage", response_model=DatasetLineage)

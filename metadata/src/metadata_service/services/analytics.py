@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from metadata_service.repositories import analytics, suspects
-from metadata_service.schemas.products import DomainStats, LineageStats, QualityDay, QualityStats, SuspectDataset
+from metadata_service.schemas.products import DomainStats, LineageStats, QualityStats, SuspectDataset
+from metadata_service.services.history import quality_by_day
 
 NO_DOMAIN = "none"
 MOST_USED = 10
@@ -57,12 +56,6 @@ def lineage_stats(session: Session) -> LineageStats:
 
 def quality_stats(session: Session, days: int) -> QualityStats:
     """Return the states of all datasets, the checks that fail now, and the results of the last days."""
-    since = (datetime.now(UTC) - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    counted: dict[str, Counter[str]] = {
-        (since + timedelta(days=number)).date().isoformat(): Counter() for number in range(days)
-    }
-    for day, status, number in analytics.results_by_day(session, since):
-        counted.setdefault(day.isoformat(), Counter())[status] += number
     return QualityStats(
         datasets=analytics.datasets_by_state(session),  # type: ignore[arg-type]
         failing=_failing(session),
@@ -70,10 +63,7 @@ def quality_stats(session: Session, days: int) -> QualityStats:
             SuspectDataset(id=item.id, namespace=item.namespace, name=item.name, owner=item.owner, causes=item.causes)
             for item in suspects.list_suspects(session, MAX_FAILING)
         ],
-        days=[
-            QualityDay(day=day, passed=counts["passed"], failed=counts["failed"], errors=counts["error"])
-            for day, counts in sorted(counted.items())
-        ],
+        days=quality_by_day(session, days),
     )
 
 

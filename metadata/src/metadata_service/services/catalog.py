@@ -15,7 +15,7 @@ from metadata_service.problems import FieldError, NotFoundError, UnprocessableEr
 from metadata_service.repositories import aliases, datasets, jobs, quality_state
 from metadata_service.repositories.aliases import Claim
 from metadata_service.repositories.datasets import DatasetFilter
-from metadata_service.repositories.facets import load_facets
+from metadata_service.repositories.facets import facet_text, load_facets
 from metadata_service.repositories.schema_versions import SchemaSeen, columns_of, save_versions
 from metadata_service.schemas.catalog import (
     ColumnDetail,
@@ -29,6 +29,7 @@ from metadata_service.schemas.catalog import (
 from metadata_service.schemas.common import DatasetLink, DatasetRef, Page
 from metadata_service.services import quality
 from metadata_service.services.inheritance import inherited_tags
+from metadata_service.services.lookup import find_listed
 from metadata_service.services.projection import dataset_facets, project
 
 DEFAULT_NAMESPACE = "default"
@@ -42,14 +43,14 @@ def register_dataset(session: Session, given: DatasetIn) -> tuple[DatasetOut, bo
     existed = datasets.is_listed(session, name)
     dataset_id = datasets.upsert_datasets(session, {name: now})[name]
     session.expire_all()
-    dataset = _find(session, dataset_id)
+    dataset = find_listed(session, dataset_id)
     _declare(session, dataset, dataset.declared | _declared(given, exclude_unset=True), now)
     return _out(session, [dataset])[0], not existed
 
 
 def replace_dataset(session: Session, dataset_id: UUID, given: DatasetUpdate) -> DatasetOut:
     """Replace what is declared of a dataset."""
-    dataset = _find(session, dataset_id)
+    dataset = find_listed(session, dataset_id)
     for field in ("namespace", "name"):
         wanted = getattr(given, field)
         if wanted is not None and wanted != getattr(dataset, field):
@@ -61,7 +62,7 @@ def replace_dataset(session: Session, dataset_id: UUID, given: DatasetUpdate) ->
 
 def delete_dataset(session: Session, dataset_id: UUID) -> None:
     """Take a dataset out of the catalog. It keeps its place in the graph; what names it again brings it back."""
-    datasets.mark_deleted(session, _find(session, dataset_id), datetime.now(UTC))
+    datasets.mark_deleted(session, find_listed(session, dataset_id), datetime.now(UTC))
 
 
 def list_datasets(session: Session, wanted: DatasetFilter, limit: int, offset: int) -> Page[DatasetOut]:
@@ -72,7 +73,7 @@ def list_datasets(session: Session, wanted: DatasetFilter, limit: int, offset: i
 
 def describe_dataset(session: Session, dataset_id: UUID) -> DatasetDetail:
     """Return a dataset with its facets and other names."""
-    dataset = _find(session, dataset_id)
+    dataset = find_listed(session, dataset_id)
     facets = dataset_facets(session, [dataset.id])[dataset.id]
     aliases = [DatasetRef(namespace=a.namespace, name=a.name) for a in datasets.get_aliases(session, [dataset.id])]
     shown = dict(_out(session, [dataset])[0])
@@ -106,7 +107,7 @@ def describe_job(session: Session, job_id: UUID) -> JobDetail:
             sides[edge.direction].append(DatasetLink(id=edge.dataset_id, namespace=edge.namespace, name=edge.name))
     return JobDetail(
         **dict(jobs_out(session, [job])[0]),
-        sql=_text(facets, "sql", "query"),
+        sql=facet_text(facets, "sql", "query"),
         facets=facets,
         inputs=sides["input"],
         outputs=sides["output"],
@@ -128,9 +129,9 @@ def jobs_out(session: Session, found: Sequence[Job]) -> list[JobOut]:
                 id=job.id,
                 namespace=job.namespace,
                 name=job.name,
-                type=_text(mine, "jobType", "jobType"),
-                integration=_text(mine, "jobType", "integration"),
-                description=_text(mine, "documentation", "description"),
+                type=facet_text(mine, "jobType", "jobType"),
+                integration=facet_text(mine, "jobType", "integration"),
+                description=facet_text(mine, "documentation", "description"),
                 owner=", ".join(names) or None,
                 state=run.state if run else None,  # type: ignore[arg-type]
                 last_run_at=run.updated_at if run else None,
@@ -139,11 +140,6 @@ def jobs_out(session: Session, found: Sequence[Job]) -> list[JobOut]:
             )
         )
     return shown
-
-
-def _text(facets: dict[str, dict[str, Any]], facet: str, key: str) -> str | None:
-    value = facets.get(facet, {}).get(key)
-    return value if isinstance(value, str) and value else None
 
 
 def identity(session: Session, given: DatasetIn) -> datasets.DatasetName:
@@ -180,13 +176,6 @@ def _declare(session: Session, dataset: Dataset, declared: dict[str, Any], now: 
     if found is not None:
         digest, columns = found
         save_versions(session, [(dataset.id, digest, SchemaSeen(columns, now, now))])
-
-
-def _find(session: Session, dataset_id: UUID) -> Dataset:
-    dataset = datasets.get_dataset(session, dataset_id)
-    if dataset is None or dataset.deleted_at is not None:
-        raise NotFoundError("dataset", dataset_id)
-    return dataset
 
 
 def _out(session: Session, found: Sequence[Dataset]) -> list[DatasetOut]:

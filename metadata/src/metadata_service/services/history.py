@@ -11,18 +11,16 @@ from sqlalchemy.orm import Session
 
 from metadata_service.compatibility import breaks
 from metadata_service.models import QualityResult
-from metadata_service.problems import NotFoundError
 from metadata_service.repositories import datasets, quality, schema_versions
 from metadata_service.schemas.catalog import Column, ColumnChange, SchemaVersionOut
 from metadata_service.schemas.common import Page
 from metadata_service.schemas.products import QualityDay
+from metadata_service.services.lookup import find_dataset
 
 
 def list_versions(session: Session, dataset_id: UUID, limit: int, offset: int) -> Page[SchemaVersionOut]:
     """Return a page of the columns that a dataset had, the newest first, each with what changed."""
-    dataset = datasets.get_dataset(session, dataset_id)
-    if dataset is None:
-        raise NotFoundError("dataset", dataset_id)
+    dataset = find_dataset(session, dataset_id)
     found = schema_versions.list_versions(session, dataset.id)
     newest = max((version.last_seen_at for version in found), default=None)
     versions = []
@@ -58,14 +56,12 @@ def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[
     return changes
 
 
-def quality_by_day(session: Session, dataset_id: UUID, days: int) -> list[QualityDay]:
-    """Return the results of each of the last days, today's last."""
-    dataset = datasets.get_dataset(session, dataset_id)
-    if dataset is None:
-        raise NotFoundError("dataset", dataset_id)
+def quality_by_day(session: Session, days: int, dataset_id: UUID | None = None) -> list[QualityDay]:
+    """Return the results of each of the last days, of a dataset or of all, today's last."""
+    canonical = None if dataset_id is None else find_dataset(session, dataset_id).id
     since = (datetime.now(UTC) - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
     counted = {(since + timedelta(days=number)).date(): Counter[str]() for number in range(days)}
-    for day, status, number in quality.results_by_day(session, dataset.id, since):
+    for day, status, number in quality.results_by_day(session, since, canonical):
         counted.setdefault(day, Counter())[status] += number
     return [
         QualityDay(day=day.isoformat(), passed=found["passed"], failed=found["failed"], errors=found["error"])

@@ -14,10 +14,11 @@ from metadata_service.problems import NotFoundError, ProblemError
 from metadata_service.repositories import datasets, jobs, quality, quality_state, runs
 from metadata_service.repositories.facets import FacetOwner, load_facets, save_facets
 from metadata_service.repositories.runs import TERMINAL_STATES, RunFilter, RunSeen
-from metadata_service.schemas.common import DatasetLink, JobLink, Page
+from metadata_service.schemas.common import JobLink, Page
 from metadata_service.schemas.quality import DatasetQuality, DqResultOut
 from metadata_service.schemas.runs import DatasetRunOut, RunDatasetOut, RunDetail, RunIn, RunOut, RunUpdate
 from metadata_service.services.catalog import dataset_link
+from metadata_service.services.lookup import find_dataset
 from metadata_service.services.quality import causes, states
 
 MAX_CHILDREN = 500
@@ -84,7 +85,7 @@ def list_runs(session: Session, wanted: RunFilter, limit: int, offset: int) -> P
 
 def list_runs_of_dataset(session: Session, dataset_id: UUID, limit: int, offset: int) -> Page[DatasetRunOut]:
     """Return a page of the runs that read or wrote a dataset, newest first."""
-    canonical = _dataset(session, dataset_id).id
+    canonical = find_dataset(session, dataset_id).id
     found, total = runs.list_runs(session, RunFilter(dataset_id=canonical), limit, offset)
     directions = runs.directions_of_dataset(session, [run.id for run in found], canonical)
     items = [DatasetRunOut(**dict(run), direction=directions[run.id]) for run in _out(session, found)]  # type: ignore[arg-type]
@@ -122,17 +123,21 @@ def list_results_of_run(session: Session, run_id: str, limit: int, offset: int) 
 
 def describe_quality(session: Session, dataset_id: UUID, limit: int, offset: int) -> DatasetQuality:
     """Return the newest result of each check of a dataset and a page of all results."""
-    canonical = _dataset(session, dataset_id).id
-    latest = quality.latest_results(session, [canonical]).get(canonical, [])
+    canonical = find_dataset(session, dataset_id).id
     found, total = quality.list_results(session, run_id=None, dataset_id=canonical, limit=limit, offset=offset)
     history = Page(items=_results_out(session, found), total=total, limit=limit, offset=offset)
     return DatasetQuality(
         dataset_id=canonical,
         quality=states(session, [canonical])[canonical],
         suspect_because=causes(session, canonical),
-        checks=_results_out(session, latest),
+        checks=latest_checks(session, canonical),
         history=history,
     )
+
+
+def latest_checks(session: Session, dataset_id: UUID) -> list[DqResultOut]:
+    """Return the newest result of each check of a dataset, given by its canonical id."""
+    return _results_out(session, quality.latest_results(session, [dataset_id]).get(dataset_id, []))
 
 
 def _save_facets(session: Session, run_id: str, facets: dict[str, dict[str, Any]], at: datetime) -> None:
@@ -148,13 +153,6 @@ def _find(session: Session, run_id: str) -> Run:
     if run is None:
         raise NotFoundError("run", run_id)
     return run
-
-
-def _dataset(session: Session, dataset_id: UUID) -> DatasetLink:
-    dataset = datasets.get_dataset(session, dataset_id)
-    if dataset is None:
-        raise NotFoundError("dataset", dataset_id)
-    return dataset_link(dataset)
 
 
 def _out(session: Session, found: Sequence[Run]) -> list[RunOut]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import Response
 
 from metadata_service.dependencies import DbSession, ScopedWriter
-from metadata_service.routers.marquez.routing import Limit, NameInPath, Offset, encoded, make_router
+from metadata_service.rendering import encoded
+from metadata_service.routers.marquez.routing import Limit, NameInPath, Offset, make_router
 from metadata_service.schemas.marquez import Dataset, DatasetIn, Datasets, DatasetVersion, DatasetVersions
 from metadata_service.services.marquez import listing, writing
 

@@ -8,7 +8,8 @@ from fastapi import Query, Response
 
 from metadata_service.dependencies import DbSession
 from metadata_service.openlineage import Time
-from metadata_service.routers.marquez.routing import Limit, NameInPath, Offset, encoded, make_router
+from metadata_service.rendering import encoded
+from metadata_service.routers.marquez.routing import Limit, NameInPath, Offset, make_router
 from metadata_service.schemas.marquez import Count, EventCount, Events, Graph, SearchHits
 from metadata_service.services.marquez import graphs, overview
 

@@ -8,7 +8,8 @@ from fastapi import Path, Query, Response
 
 from metadata_service.dependencies import DbSession, ScopedWriter
 from metadata_service.openlineage import RunId, Time
-from metadata_service.routers.marquez.routing import Limit, NameInPath, Offset, encoded, make_router
+from metadata_service.rendering import encoded
+from metadata_service.routers.marquez.routing import Limit, NameInPath, Offset, make_router
 from metadata_service.schemas.marquez import Job, JobIn, Jobs, JobVersion, JobVersions, Run, RunFacets, RunIn, Runs
 from metadata_service.services.marquez import listing, writing
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import unquote
 
-import msgspec
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query
 from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Match
@@ -53,8 +52,3 @@ def make_router() -> APIRouter:
 NameInPath = Annotated[Name, Path(max_length=1000)]
 Limit = Annotated[int, Query(ge=0, le=1000, description="Items on a page.")]
 Offset = Annotated[int, Query(ge=0, lt=2**31, description="Items to pass over.")]
-
-
-def encoded(answer: Any, status: int = 200) -> Response:
-    """Return an answer as JSON."""
-    return Response(msgspec.json.encode(answer), status, media_type="application/json")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from metadata_service.models import Dataset, Job, Run
 from metadata_service.repositories import marquez, runs
-from metadata_service.repositories.facets import load_facets
+from metadata_service.repositories.facets import facet_text, load_facets
 from metadata_service.repositories.jobs import current_edges
 from metadata_service.services.marquez.names import version_of_edges, version_of_run
 from metadata_service.services.projection import dataset_facets
@@ -36,7 +36,7 @@ def _dataset(dataset: Dataset, facets: dict[str, Any], writer: str | None) -> Sh
         **describe_dataset(dataset, facets),
         "updatedAt": dataset.updated_at,
         "lastModifiedAt": dataset.written_at,
-        "lastLifecycleState": _text(facets, "lifecycleStateChange", "lifecycleStateChange"),
+        "lastLifecycleState": facet_text(facets, "lifecycleStateChange", "lifecycleStateChange"),
         "currentVersion": version_of_run(writer) if writer else str(dataset.id),
         "columnLineage": None,
         "deleted": dataset.deleted_at is not None,
@@ -52,7 +52,7 @@ def describe_dataset(dataset: Dataset, facets: dict[str, Any]) -> Shape:
         "physicalName": own.get("physicalName") or dataset.name,
         "createdAt": dataset.created_at,
         "namespace": dataset.namespace,
-        "sourceName": _text(facets, "dataSource", "name") or dataset.namespace,
+        "sourceName": facet_text(facets, "dataSource", "name") or dataset.namespace,
         "fields": [_field(field) for field in dataset.fields],
         "tags": dataset.tags,
         "description": dataset.description,
@@ -89,7 +89,7 @@ def jobs(
 
 
 def _job(job: Job, facets: dict[str, Any], edges: Edges, latest: list[Shape], parent: Job | None) -> Shape:
-    kind = (_text(facets, "jobType", "processingType") or "BATCH").upper()
+    kind = (facet_text(facets, "jobType", "processingType") or "BATCH").upper()
     prefix = f"{parent.name}." if parent else None
     return {
         "id": {"namespace": job.namespace, "name": job.name},
@@ -103,8 +103,8 @@ def _job(job: Job, facets: dict[str, Any], edges: Edges, latest: list[Shape], pa
         "namespace": job.namespace,
         "inputs": edges["input"],
         "outputs": edges["output"],
-        "location": _text(facets, "sourceCodeLocation", "url"),
-        "description": _text(facets, "documentation", "description"),
+        "location": facet_text(facets, "sourceCodeLocation", "url"),
+        "description": facet_text(facets, "documentation", "description"),
         "latestRun": latest[0] if latest else None,
         "latestRuns": latest,
         "facets": facets,
@@ -197,8 +197,3 @@ def _version_read(session: Session, run: Run, dataset_id: UUID) -> str:
         if at <= before and writer != run.id:
             return version_of_run(writer)
     return str(dataset_id)
-
-
-def _text(facets: dict[str, Any], facet: str, key: str) -> str | None:
-    value = facets.get(facet, {}).get(key)
-    return value if isinstance(value, str) and value else None
