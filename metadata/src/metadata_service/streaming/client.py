@@ -66,3 +66,8 @@ def headers_of(message: Message) -> list[tuple[str, bytes]]:
     given = message.headers() or []
     pairs = given.items() if isinstance(given, dict) else given
     return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs if value is not None]
+
+
+def header_texts(message: Message) -> dict[str, str]:
+    """Return a message's headers as text, without NUL, which Postgres can't store."""
+    return {name: value.decode("utf-8", "replace").replace("\x00", "\ufffd") for name, value in headers_of(message)}

@@ -21,7 +21,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from metadata_service.settings import HubSettings
-from metadata_service.streaming.client import client_options, headers_of
+from metadata_service.streaming.client import client_options, header_texts
 from metadata_service.streaming.dead_letters import DeadLetters
 from metadata_service.streaming.metrics import ConsumerMetrics
 from metadata_service.streaming.producer import BrokerAwayError
@@ -186,7 +186,7 @@ class StreamConsumer(Generic[Item]):
         if value is None:  # a tombstone, by which a compacted topic forgets a key
             return _Read(message)
         try:
-            return _Read(message, self._handler.read(_headers(message), value))
+            return _Read(message, self._handler.read(header_texts(message), value))
         except PoisonError as error:
             return _Read(message, reason=str(error))
 
@@ -260,11 +260,6 @@ class StreamConsumer(Generic[Item]):
         left = [read.message for read in self._pending if (read.message.topic(), read.message.partition()) not in gone]
         self._pending, self._items = [], 0
         self._take(left)
-
-
-def _headers(message: Message) -> dict[str, str]:
-    """Return a message's headers as text, without NUL, which Postgres can't store."""
-    return {name: value.decode("utf-8", "replace").replace("\x00", "\ufffd") for name, value in headers_of(message)}
 
 
 def _names(partitions: Sequence[TopicPartition]) -> list[str]:

@@ -18,7 +18,7 @@ import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from metadata_service.settings import HubSettings
-from metadata_service.streaming.client import Headers, client_options, headers_of
+from metadata_service.streaming.client import Headers, client_options, header_texts, headers_of
 from metadata_service.streaming.producer import BrokerAwayError
 from metadata_service.streaming.topics import DEAD_LETTERS, topic_names
 
@@ -212,7 +212,7 @@ def _up_to(consumer: Consumer, place: TopicPartition, end: int, patience: float 
 
 
 def _letter(message: Message) -> DeadLetter:
-    headers = {name: value.decode("utf-8", "replace") for name, value in headers_of(message)}
+    headers = header_texts(message)
     return DeadLetter(
         topic=str(message.topic()).removesuffix(DEAD_LETTERS),
         number=int(message.offset() or 0),

@@ -42,11 +42,11 @@ def make_topics(settings: HubSettings, wait_seconds: float = 60.0) -> list[Topic
     admin = AdminClient(client_options(settings))
     found = _existing(admin, wait_seconds)
     names = [name + suffix for name in topic_names(settings) for suffix in ("", DEAD_LETTERS)]
-    missing = [_new(name, settings) for name in names if name not in found]
-    for name, made in admin.create_topics(missing, operation_timeout=30).items() if missing else ():
+    missing = {name: _new(name, settings) for name in names if name not in found}
+    for name, made in admin.create_topics([*missing.values()], operation_timeout=30).items() if missing else ():
         try:
             made.result()
-            log.info("topic_made", topic=name, partitions=settings.kafka_partitions)
+            log.info("topic_made", topic=name, partitions=missing[name].num_partitions)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process may have been faster
                 raise
