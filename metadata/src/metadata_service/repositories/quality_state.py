@@ -4,8 +4,7 @@ A check's newest result is current, unless the dataset's newest ended run of the
 the same parent, such as mapped tasks, count as one; a run that is still going has not left anything out yet.
 
 `quality_run` has a row for each run that checked a dataset, so that which runs count is found without the results. What
-depends on a change is worked out again from what is stored (`refresh`), so neither order nor repetition matters, and
-all of it can be made anew (`rebuild`).
+depends on a change is worked out again from what is stored (`refresh`), so neither order nor repetition matters.
 """
 
 from __future__ import annotations
@@ -106,14 +105,6 @@ def refresh(session: Session, run_ids: Iterable[str] = (), dataset_ids: Iterable
         ids = Uuids(canonical[first : first + _AT_ONCE])
         execute(session, _COUNT, ids, ids)
         execute(session, _SUM_UP, ids)
-
-
-def rebuild(session: Session) -> None:
-    """Make all of it anew from the results."""
-    execute(session, "DELETE FROM quality_run")
-    runs = "SELECT DISTINCT run_id FROM quality_result WHERE run_id IS NOT NULL"
-    datasets = "SELECT DISTINCT dataset_id FROM quality_result WHERE dataset_id IS NOT NULL"
-    refresh(session, (row[0] for row in execute(session, runs)), (row[0] for row in execute(session, datasets)))
 
 
 def load_states(session: Session, dataset_ids: Iterable[UUID]) -> dict[UUID, QualityState]:
