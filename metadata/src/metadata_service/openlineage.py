@@ -24,6 +24,7 @@ from metadata_service.problems import FieldError, ProblemError, UnprocessableErr
 MAX_NAME_BYTES = 1000  # two of them must fit a B-tree entry of Postgres (2704 bytes)
 MAX_RUN_ID_BYTES = 200
 PLAIN = MAX_NAME_BYTES // 4  # so many characters fit in any case
+MAX_KNOWN_BYTES = 2 * 1024 * 1024  # of each field that is remembered
 OUT_OF_RANGE = "lies outside the years 1 to 9999"
 
 FacetMap = dict[str, dict[str, Any]]
@@ -174,6 +175,41 @@ class ReadEvent:
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(order="sorted").encode
+_split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class _Known:
+    """A field of events that comes as the same bytes from run to run, as a job's tables do: it is read once."""
+
+    def __init__(self, type_: Any) -> None:
+        self._type = type_
+        self._parts: dict[bytes, tuple[Any, msgspec.Raw]] = {}
+        self._size = 0
+
+    def read(self, raw: msgspec.Raw) -> tuple[Any, msgspec.Raw]:
+        """Return what a field holds, and its canonical JSON.
+
+        Raises:
+            ValueError: it is not valid.
+        """
+        part = bytes(raw)
+        known = self._parts.get(part)
+        if known is None:
+            payload = _decode(part)
+            value = msgspec.convert(payload, self._type)
+            if any(_faults_of_name("", item) for item in (value if isinstance(value, list) else [value]) if item):
+                raise ValueError("a name does not fit")
+            known = value, msgspec.Raw(_encode(payload))
+            if self._size > MAX_KNOWN_BYTES:
+                self._parts.clear()
+                self._size = 0
+            self._parts[part] = known
+            self._size += len(part)
+        return known
+
+
+_REPEATED = {"job": EventJob, "dataset": EventDataset, "inputs": Datasets, "outputs": Datasets}
+_KNOWN = {name: _Known(type_) for name, type_ in _REPEATED.items()}
 
 
 def read_event(raw: bytes | memoryview, key_name: str | None = None) -> ReadEvent:
@@ -184,6 +220,32 @@ def read_event(raw: bytes | memoryview, key_name: str | None = None) -> ReadEven
         ProblemError: it can't be read at all.
     """
     raw = bytes(raw)
+    try:
+        if b"\\" in raw and b"\\u0000" in raw:
+            raise ValueError("NUL")
+        return _read_repeated(raw, key_name)
+    except (ValueError, RecursionError):
+        return _read_with_care(raw, key_name)
+
+
+def _read_repeated(raw: bytes, key_name: str | None) -> ReadEvent:
+    """Read an event, of which most has come before; raise anything if it is out of the ordinary."""
+    payload: dict[str, Any] = {}
+    canonical: dict[str, Any] = {}
+    for name, part in _split(raw).items():
+        known = _KNOWN.get(name)
+        if known:
+            payload[name], canonical[name] = known.read(part)
+        else:
+            payload[name] = canonical[name] = _decode(part)
+    event = msgspec.convert(payload, _model_of(payload))
+    if isinstance(event, RunEvent) and _fault_of_name(event.run.run_id, MAX_RUN_ID_BYTES):
+        raise ValueError("the run id does not fit")
+    return ReadEvent(event, parse_time(event.event_time), raw, hashlib.sha256(_encode(canonical)).digest(), key_name)
+
+
+def _read_with_care(raw: bytes, key_name: str | None) -> ReadEvent:
+    """Read an event that is out of the ordinary; say what is wrong if something is."""
     try:
         payload = _decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -204,14 +266,8 @@ def check_event(payload: object) -> tuple[AnyEvent, datetime]:
     """
     if not isinstance(payload, dict):
         raise UnprocessableError("An OpenLineage event is a JSON object.", [FieldError("", "is not an object")])
-    model: type[AnyEvent]
-    if "run" in payload:
-        model = RunEvent
-    elif "job" in payload:
-        model = JobEvent
-    elif "dataset" in payload:
-        model = DatasetEvent
-    else:
+    model = _model_of(payload)
+    if model is None:
         raise UnprocessableError(
             "An OpenLineage event has a run and a job, a job, or a dataset.",
             [FieldError(name, "is missing") for name in ("run", "job")],
@@ -225,6 +281,14 @@ def check_event(payload: object) -> tuple[AnyEvent, datetime]:
     if faults:
         raise UnprocessableError("The event is not valid OpenLineage.", faults)
     return event, at
+
+
+def _model_of(payload: dict[str, Any]) -> type[AnyEvent] | None:
+    if "run" in payload:
+        return RunEvent
+    if "job" in payload:
+        return JobEvent
+    return DatasetEvent if "dataset" in payload else None
 
 
 def given(facets: GivenFacets) -> FacetMap:
