@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -87,6 +89,44 @@ def test_pipelined_and_split_requests_are_answered_in_order(port: int, event: Ma
     ((status, _, result),) = _answers(port, _request(batch, f"{PATH}/batch"), count=1)
     assert (status, result["summary"]["successful"]) == (200, 6)
     assert {item["status"] for item in result["results"]} == {"duplicate"}
+
+
+def test_heads_that_differ_in_length_only_are_known_again_and_no_others(port: int, event: Make) -> None:
+    bodies = [json.dumps(event(run="r" * number)).encode() for number in (1, 20, 120, 9, 30)]
+    first, second, third, fourth, fifth = map(_request, bodies)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        stream = connection.makefile("rb")
+
+        def answer(*pieces: bytes) -> tuple[int, Any]:
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(0.02)  # so that each arrives by itself
+            status, length = int(stream.readline().split()[1]), 0
+            while line := stream.readline().strip():
+                length = int(line.partition(b":")[2]) if line.lower().startswith(b"content-length") else length
+            return status, json.loads(stream.read(length))
+
+        stored = {"status": "stored", "kind": "run"}
+        assert answer(_request(b"{}"))[0] == answer(_request(b"[]"))[0] == 422
+        assert answer(first) == (201, stored)
+        assert answer(second) == (201, stored)
+        # The rest of a request may look like the head of one.
+        odd = _request(third)
+        assert answer(odd[: -len(third)], third)[0] == 422
+        assert answer(third[:50], third[50:]) == (201, stored)
+        assert answer(first.replace(b"Bearer k", b"Bearer x"))[0] == 401
+        connection.sendall(fourth + fifth)
+        assert [answer(), answer()] == [(201, stored)] * 2
+        assert answer(first) == (201, {"status": "duplicate", "kind": "run"})
+        connection.sendall(first.replace(b"Content-Length: ", b"Content-Length: +"))
+        assert b"400" in stream.readline()
+
+
+def test_a_refused_event_is_counted_once(port: int) -> None:
+    answers = _answers(port, _request(b"{}"), _request(b"{}"), _request(b"[{}]", f"{PATH}/batch"), count=3)
+    assert [status for status, _, _ in answers] == [422, 422, 200]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as metrics:
+        assert 'metadata_lineage_events_total{outcome="rejected"} 3.0' in metrics.read().decode()
 
 
 def test_what_is_wrong_goes_the_usual_way(port: int, event: Make) -> None:

@@ -19,6 +19,8 @@ from metadata_service.problems import ProblemError, problem_response
 
 Answer = tuple[int, bytes]
 """Status and JSON."""
+FAILED = "metadata_service.failed"
+"""Where a request's scope has what its route has raised already."""
 
 
 class LeanRoute(APIRoute):
@@ -34,6 +36,8 @@ class LeanRoute(APIRoute):
 
     async def call(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        if FAILED in scope:
+            raise scope[FAILED]
         status, body = await self.answer(Request(scope, receive, send))
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
