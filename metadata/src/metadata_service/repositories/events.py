@@ -25,8 +25,8 @@ _APPEND = b"""
 WITH stored AS (
     INSERT INTO event (digest, kind, event_type, event_time, run_id, job_namespace, job_name, payload,
                        key_name)
-    SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
-                         $8::json[], $9::text[])
+    SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::text[]), unnest($4::timestamptz[]), unnest($5::text[]),
+           unnest($6::text[]), unnest($7::text[]), unnest($8::json[]), unnest($9::text[])
     ON CONFLICT (digest) DO NOTHING RETURNING id, digest
 ), queued AS (
     INSERT INTO event_queue (event_id) SELECT id FROM stored

@@ -84,7 +84,7 @@ class ThroughKafka:
 
     name = "kafka"
 
-    def __init__(self, publisher: Publisher, settings: HubSettings, on_sent: Callable[[], None]) -> None:
+    def __init__(self, publisher: Publisher, settings: HubSettings, on_sent: Callable[[int], None]) -> None:
         self._publisher = publisher
         self._on_sent = on_sent  # consumers store it in a moment: the projector leaves them room while events stream
         self._lineage = settings.kafka_topic_lineage
@@ -97,7 +97,7 @@ class ThroughKafka:
         too_large = {number for number, event in enumerate(events) if len(event.payload) > most}
         fitting = [event for number, event in enumerate(events) if number not in too_large]
         await self._publish(self._lineage, [lineage_message(event, sender) for event in fitting])
-        self._on_sent()
+        self._on_sent(len(fitting))
         return {number: f"It is larger than {most} bytes, the most that Kafka takes here." for number in too_large}
 
     async def take_telemetry(self, batches: Sequence[Batch], sender: Sender) -> None:

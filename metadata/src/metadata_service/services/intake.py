@@ -44,12 +44,14 @@ class Intake:
     Args:
         dsn: the database's address.
         connections: how many connections store at the same time.
-        on_stored: called whenever events were stored.
+        on_stored: told how many events were stored, whenever some were.
         keep_order: number events in the order they are given; others who store the same at the same time may then
             have to try again.
     """
 
-    def __init__(self, dsn: str, connections: int, on_stored: Callable[[], None], *, keep_order: bool = False) -> None:
+    def __init__(
+        self, dsn: str, connections: int, on_stored: Callable[[int], None], *, keep_order: bool = False
+    ) -> None:
         self._dsn = dsn
         self._keep_order = keep_order
         self._connections = connections
@@ -87,6 +89,9 @@ class Intake:
                 while not self._waiting:
                     self._work.clear()
                     await self._work.wait()
+                # What has come in meanwhile goes along: first it is received, then read.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
                 group = self._next_group()
                 # A connection that broke since it was used last is no reason to refuse anything.
                 for attempt in ("over the open connection", "anew") if event_log else ("anew",):
@@ -135,7 +140,7 @@ class Intake:
                     outcomes.append(event.digest in new)
                     new.discard(event.digest)
                 _answer(request, outcomes)
-        self._on_stored()
+        self._on_stored(sum(len(request.events) for request in group))
 
     async def _store_one(self, event_log: EventLog, event: ReadEvent) -> Outcome:
         """Store an event by itself, because one among others was refused."""

@@ -3,9 +3,9 @@
 A batch of events is projected and taken out of the queue in one transaction, so a process that dies at any moment loses
 nothing. An event that can't be projected is put aside with its reason and holds nobody up.
 
-While events stream in, the projector takes a small part of the time, so that storing them is not slowed; it works at
-full speed once they have stopped coming, or when somebody waits for it. Whoever reads waits (see `wait`) until what was
-stored before is projected, as long as that is a matter of seconds.
+While events stream in faster than it could take them, the projector takes a small part of the time, so that storing
+them is not slowed; it works at full speed once fewer come, or when somebody waits for it. Whoever reads waits (see
+`wait`) until what was stored before is projected, as long as that is a matter of seconds.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ from metadata_service.services.events import project_events
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+STREAMING_BATCH = 50
 BATCH_BYTES = 4 * 1024 * 1024
 # Seconds between looks at the queue, for what other processes stored.
 POLL = 0.25
-# While events stream in, how long to rest after a batch, as a multiple of the time it took; and what streaming is.
+# While more events than these stream in a second, how long to rest after a batch, as a multiple of the time it took.
+STREAMING = 1000
 REST = 20.0
-STREAMING_SECONDS = 0.25
 LONGEST_REST = 5.0
+LOOK = 0.25
 # How long a reader waits at most.
 PATIENCE = 5.0
 _AWAY = (OperationalError, InterfaceError, PoolTimeoutError, psycopg.OperationalError, psycopg.InterfaceError)
@@ -46,7 +48,8 @@ class Projector:
     def __init__(self, sessions: sessionmaker[Session], metrics: Metrics) -> None:
         self._sessions = sessions
         self._metrics = metrics
-        self._last_stored = 0.0
+        self._stored = 0
+        self._is_streaming = False
         self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
         self._wake = threading.Event()
         self._hurry = threading.Event()
@@ -65,9 +68,9 @@ class Projector:
         self._hurry.set()
         self._thread.join(30)
 
-    def note_stored(self) -> None:
-        """Tell that events were stored."""
-        self._last_stored = time.monotonic()
+    def note_stored(self, events: int) -> None:
+        """Tell how many events were stored."""
+        self._stored += events
         self._wake.set()
 
     def wait(self, session: Session) -> None:
@@ -134,7 +137,7 @@ class Projector:
     def _next(self, session: Session) -> list[Stored]:
         if not event_log.lock_projection(session):
             return []
-        batch = event_log.next_queued(session, BATCH, BATCH_BYTES)
+        batch = event_log.next_queued(session, STREAMING_BATCH if self._is_streaming else BATCH, BATCH_BYTES)
         if not batch:
             event_log.drop_orphans(session)
         return batch
@@ -157,12 +160,14 @@ class Projector:
                     event_log.note_failure(session, event.id, _reason(error))
 
     def _rest(self, seconds: float) -> None:
-        """Leave the processor to those who store, unless somebody waits."""
+        """Leave the processor to those who store while events stream in, unless somebody waits."""
         self._hurry.clear()
         end = time.monotonic() + min(seconds * REST, LONGEST_REST)
-        while not self._stopping and time.monotonic() < end:
-            if time.monotonic() - self._last_stored > STREAMING_SECONDS or self._hurry.wait(0.05):
-                return
+        self._is_streaming = True
+        while self._is_streaming and (left := end - time.monotonic()) > 0:
+            pause, before = min(left, LOOK), self._stored
+            if self._hurry.wait(pause) or self._stored - before < STREAMING * pause:
+                self._is_streaming = False
 
 
 def _may_pass(error: Exception) -> bool:

@@ -67,7 +67,7 @@ class LineageHandler:
         self.topics = [settings.kafka_topic_lineage]
         self._sessions = sessions
         self._runner = asyncio.Runner()
-        self._intake = Intake(settings.libpq_url, 1, lambda: None, keep_order=True)
+        self._intake = Intake(settings.libpq_url, 1, lambda _: None, keep_order=True)
         self._runner.run(self._intake.start())
 
     def read(self, headers: dict[str, str], value: bytes) -> Told:
