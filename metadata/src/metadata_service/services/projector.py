@@ -127,7 +127,7 @@ class Projector:
             self._project_singly(batch)
         seconds = time.monotonic() - began
         self._metrics.projected.inc(len(batch))
-        if len(batch) >= BATCH // 10:
+        if len(batch) > STREAMING_BATCH:
             self._rate = 0.7 * self._rate + 0.3 * len(batch) / seconds
         with self._progress:
             self._progress.notify_all()
