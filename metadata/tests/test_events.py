@@ -90,10 +90,12 @@ def test_edges_and_state_come_from_a_run(api: TestClient, event: Make) -> None:
 
 
 def test_the_same_event_twice_changes_nothing(api: TestClient, event: Make) -> None:
-    sent = event(inputs=["a"], outputs=["b"])
+    sent = event(inputs=["a"], outputs=["é"])
     assert api.post("/api/v1/lineage", json=sent).json() == {"status": "stored", "kind": "run"}
     before = everything(api)
     assert api.post("/openlineage/events", json=dict(reversed(sent.items()))).json()["status"] == "duplicate"
+    for written in (json.dumps(sent, sort_keys=True), json.dumps(sent, indent=1, ensure_ascii=False)):
+        assert api.post("/openlineage/events", content=written).json()["status"] == "duplicate"
     assert everything(api) == before
 
 
