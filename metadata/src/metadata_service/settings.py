@@ -100,9 +100,8 @@ class ServiceSettings(HubSettings):
     warehouse_url: SecretStr | None = None
     # Comma-separated origins of browsers that may call the API; none by default.
     cors_origins: Annotated[list[str], NoDecode] = []
-    # Connections that store events. What arrives while one is busy is stored together, so more of them do not help
-    # unless commits are slow.
-    intake_connections: Annotated[int, Field(ge=1, le=16)] = 1
+    # Connections that store events: one, and further ones for what makes large commits of their own meanwhile.
+    intake_connections: Annotated[int, Field(ge=1, le=16)] = 2
     # Largest body of a request after decompression.
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
 

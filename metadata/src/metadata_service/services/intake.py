@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 # Not more in one commit, so that whoever sent the first of them goes on while the rest is stored.
 MAX_EVENTS = 200
+# So many waiting are worth a commit of their own while another is under way.
+MANY_EVENTS = 100
 MAX_BYTES = 1024 * 1024
 # Faults of the data itself: trying again does not help (classes data, integrity, program limit).
 _DATA_FAULTS = ("22", "23", "54")
@@ -57,6 +59,8 @@ class Intake:
         self._connections = connections
         self._on_stored = on_stored
         self._waiting: deque[_Request] = deque()
+        self._waiting_events = 0
+        self._storing = 0
         self._work = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
 
@@ -78,7 +82,9 @@ class Intake:
             return []
         outcomes: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Request(events, outcomes))
-        self._work.set()
+        self._waiting_events += len(events)
+        if self._is_due():
+            self._work.set()
         return await outcomes
 
     async def _store_all(self) -> None:
@@ -86,13 +92,9 @@ class Intake:
         group: list[_Request] = []
         try:
             while True:
-                while not self._waiting:
-                    self._work.clear()
-                    await self._work.wait()
-                # What has come in meanwhile goes along: first it is received, then read.
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
+                await self._wait_for_work()
                 group = self._next_group()
+                self._storing += 1
                 # A connection that broke since it was used last is no reason to refuse anything.
                 for attempt in ("over the open connection", "anew") if event_log else ("anew",):
                     try:
@@ -107,11 +109,26 @@ class Intake:
                         if event_log is not None:
                             await event_log.close()
                             event_log = None
+                self._storing -= 1
         finally:
             for request in group:
                 request.outcomes.cancel()
             if event_log is not None:
                 await event_log.close()
+
+    def _is_due(self) -> bool:
+        return bool(self._waiting) and (not self._storing or self._waiting_events >= MANY_EVENTS)
+
+    async def _wait_for_work(self) -> None:
+        """Return when there is something to store, and whatever has reached the sockets by then goes along."""
+        while True:
+            while not self._is_due():
+                self._work.clear()
+                await self._work.wait()
+            await asyncio.sleep(0)  # it is received
+            await asyncio.sleep(0)  # it is read
+            if self._is_due():  # another connection may have taken it
+                return
 
     def _next_group(self) -> list[_Request]:
         group: list[_Request] = []
@@ -123,6 +140,7 @@ class Intake:
             if group and (count > MAX_EVENTS or size > MAX_BYTES):
                 break
             group.append(self._waiting.popleft())
+            self._waiting_events -= len(request.events)
         return group
 
     async def _store_group(self, event_log: EventLog, group: list[_Request]) -> None:
