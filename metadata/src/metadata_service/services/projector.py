@@ -36,7 +36,8 @@ POLL = 0.25
 STREAMING = 1000
 REST = 20.0
 LONGEST_REST = 5.0
-LOOK = 0.25
+# How often to look whether they still stream, and the time below which a look tells nothing.
+LOOK, SHORTEST_LOOK = 0.25, 0.05
 # How long a reader waits at most.
 PATIENCE = 5.0
 _AWAY = (OperationalError, InterfaceError, PoolTimeoutError, psycopg.OperationalError, psycopg.InterfaceError)
@@ -49,6 +50,7 @@ class Projector:
         self._sessions = sessions
         self._metrics = metrics
         self._stored = 0
+        self._looked = time.monotonic(), 0
         self._is_streaming = False
         self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
         self._wake = threading.Event()
@@ -163,11 +165,18 @@ class Projector:
         """Leave the processor to those who store while events stream in, unless somebody waits."""
         self._hurry.clear()
         end = time.monotonic() + min(seconds * REST, LONGEST_REST)
-        self._is_streaming = True
+        self._is_streaming = self._streams()
         while self._is_streaming and (left := end - time.monotonic()) > 0:
-            pause, before = min(left, LOOK), self._stored
-            if self._hurry.wait(pause) or self._stored - before < STREAMING * pause:
-                self._is_streaming = False
+            self._is_streaming = not self._hurry.wait(min(left, LOOK)) and self._streams()
+
+    def _streams(self) -> bool:
+        """Return whether more events than `STREAMING` were stored in a second, since the last look at them."""
+        now, stored = time.monotonic(), self._stored
+        then, before = self._looked
+        if now - then < SHORTEST_LOOK:  # they are stored by the hundred
+            return self._is_streaming
+        self._looked = now, stored
+        return stored - before > STREAMING * (now - then)
 
 
 def _may_pass(error: Exception) -> bool:
