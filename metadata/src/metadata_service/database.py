@@ -12,6 +12,7 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from metadata_service.connecting import connect_arguments
+from metadata_service.problems import first_line
 from metadata_service.settings import HubSettings
 
 log = structlog.get_logger(__name__)
@@ -53,7 +54,7 @@ def wait_until_ready(engine: Engine, seconds: float) -> None:
         except OperationalError as error:
             if time.monotonic() + pause > deadline:
                 raise
-            log.warning("database_not_ready", reason=str(error.orig).strip().splitlines()[0])
+            log.warning("database_not_ready", reason=first_line(error.orig))
             time.sleep(pause)
             pause = min(pause * 2, 2.0)
         else:

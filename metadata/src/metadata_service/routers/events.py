@@ -19,7 +19,7 @@ from fastapi import APIRouter, Depends, Request
 from metadata_service.dependencies import check_writer, read_body
 from metadata_service.lean import Answer, LeanRoute
 from metadata_service.openlineage import ReadEvent, RunEvent, load_json, read_event
-from metadata_service.problems import FieldError, ProblemError, UnprocessableError
+from metadata_service.problems import FieldError, ProblemError, UnprocessableError, first_line, reason_of
 from metadata_service.schemas.events import BatchResult, EventAccepted
 from metadata_service.services.access import Principal, authorize_event, foreign_runs
 from metadata_service.services.intake import Outcome, is_fault_of_data
@@ -150,9 +150,7 @@ def _result(read: list[ReadEvent | ProblemError], outcomes: Iterator[Outcome]) -
             results.append({"index": index, "status": "stored" if outcome else "duplicate"})
             continue
         problem = _refusal(outcome) if isinstance(outcome, psycopg.Error) else outcome
-        faults = "; ".join(f"{e.field}: {e.message}" for e in problem.errors)
-        reason = f"{problem.detail} {faults}".strip()
-        failed.append({"index": index, "reason": reason, "retriable": problem.status >= 500})
+        failed.append({"index": index, "reason": reason_of(problem), "retriable": problem.status >= 500})
         results.append({"index": index, "status": "rejected"})
     retriable = sum(item["retriable"] for item in failed)
     summary = {
@@ -167,8 +165,7 @@ def _result(read: list[ReadEvent | ProblemError], outcomes: Iterator[Outcome]) -
 
 
 def _refusal(error: psycopg.Error) -> ProblemError:
-    reason = str(error).strip().splitlines()[0]
     if is_fault_of_data(error):
-        return UnprocessableError(f"The store refused the event: {reason}", [])
+        return UnprocessableError(f"The store refused the event: {first_line(error)}", [])
     detail = "The database does not answer; try again."
     return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "5"})

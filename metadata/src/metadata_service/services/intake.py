@@ -14,6 +14,7 @@ import psycopg
 import structlog
 
 from metadata_service.openlineage import ReadEvent
+from metadata_service.problems import first_line
 from metadata_service.repositories.events import EventLog
 
 log = structlog.get_logger(__name__)
@@ -103,7 +104,7 @@ class Intake:
                         break
                     except psycopg.Error as error:
                         if attempt == "anew":
-                            log.warning("events_not_stored", reason=str(error).strip().splitlines()[0])
+                            log.warning("events_not_stored", reason=first_line(error))
                             for request in group:
                                 _answer(request, [error] * len(request.events))
                         if event_log is not None:
